@@ -1,0 +1,48 @@
+//! The seams between the servers and the world: net, disk, clock, random. One `Env` value carries all four.
+//!
+//! Each has a real side here and a simulated side in `tests/sim`. Pure files never see an `Env`: they take the time
+//! and the random numbers that they need as arguments. The client port of a node is not behind the net seam: it is
+//! the hot path and speaks to tokio's sockets directly.
+
+mod clock;
+mod disk;
+mod net;
+mod random;
+mod sled_store;
+
+pub use clock::{Boot, Clock, RealClock, UnixMs};
+pub use disk::{Disk, FolderLock, Op, Pair, RealDisk, Store};
+pub use net::{Io, Listener, Net, RealNet, Stream};
+pub use random::{Random, RealRandom};
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A future behind a seam.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Everything through which a server touches the world. Cheap to clone.
+#[derive(Clone)]
+pub struct Env {
+    /// Connections to meta servers and peers.
+    pub net: Arc<dyn Net>,
+    /// Folders, files and the meta servers' store.
+    pub disk: Arc<dyn Disk>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Arc<dyn Random>,
+}
+
+impl Env {
+    /// The machine that this process runs on.
+    #[must_use]
+    pub fn real() -> Self {
+        Self {
+            net: Arc::new(RealNet),
+            disk: Arc::new(RealDisk),
+            clock: Arc::new(RealClock),
+            random: Arc::new(RealRandom),
+        }
+    }
+}
