@@ -1,1 +1,4 @@
 //! Placeholder.
+
+pub mod glob;
+pub mod numbers;
