@@ -1,2 +1,3 @@
-//! Placeholder.
+//! The one product binary.
+#![forbid(unsafe_code)]
 fn main() {}
