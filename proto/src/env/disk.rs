@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One change of a [`Store`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +20,20 @@ pub enum Op {
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
+/// How a [`Store`] wants to be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Calls may wait for the medium: make them on a thread of their own, never on an async worker.
+    Blocking,
+    /// Calls return at once. A flush takes this long: the caller lets so much (virtual) time pass before it calls
+    /// [`Store::flush`]. No thread is needed, so that a simulation stays deterministic.
+    Inline(Duration),
+}
+
 /// An ordered store of byte strings with atomic batches. sled is the real one; a simulation keeps a map.
 pub trait Store: Send + Sync + 'static {
+    /// How it wants to be called.
+    fn pace(&self) -> Pace;
     /// The value of a key.
     fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>>;
     /// The pairs with `from <= key < to`, in order, at most `limit` of them.

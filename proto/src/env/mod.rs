@@ -6,12 +6,16 @@
 
 mod clock;
 mod disk;
+mod faulty_store;
+mod mem_store;
 mod net;
 mod random;
 mod sled_store;
 
 pub use clock::{Boot, Clock, RealClock, UnixMs};
-pub use disk::{Disk, FolderLock, Op, Pair, RealDisk, Store};
+pub use disk::{Disk, FolderLock, Op, Pace, Pair, RealDisk, Store};
+pub use faulty_store::{Fault, FaultyStore};
+pub use mem_store::{MemDisk, MemStore};
 pub use net::{Io, Listener, Net, RealNet, Stream};
 pub use random::{Random, RealRandom};
 

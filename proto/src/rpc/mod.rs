@@ -5,6 +5,7 @@
 
 pub mod channel;
 pub mod convert;
+pub mod transport;
 
 /// Generated from `capstan/v1/meta.proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::disallowed_methods, clippy::unwrap_used)]
