@@ -1,4 +1,6 @@
 //! Placeholder.
 
+pub mod cluster;
+pub mod config;
 pub mod glob;
 pub mod numbers;

@@ -1,0 +1,3 @@
+//! A data node's side of the cluster.
+
+pub mod admin;
