@@ -1,5 +1,6 @@
 //! Placeholder.
 
+pub mod clients;
 pub mod cluster;
 pub mod config;
 pub mod glob;
