@@ -1,0 +1,125 @@
+//! What the kernel says of a process and of this machine.
+
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+/// CPU time of a process and the threads it had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cpu {
+    /// Nanoseconds on a CPU, summed over the threads.
+    pub(crate) nanos: u64,
+    threads: BTreeSet<String>,
+}
+
+impl Cpu {
+    /// Reads `/proc/PID/task/*/schedstat`: exact to the nanosecond, where `utime` counts ticks.
+    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+        let (mut nanos, mut threads) = (0, BTreeSet::new());
+        for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            let task = task?;
+            // A thread may end between the listing and the reading: `since` then says so.
+            let Ok(text) = std::fs::read_to_string(task.path().join("schedstat")) else { continue };
+            nanos += first_number(&text)?;
+            threads.insert(task.file_name().to_string_lossy().into_owned());
+        }
+        Ok(Self { nanos, threads })
+    }
+
+    /// The nanoseconds since an earlier reading; an error if a thread ended meanwhile, for its time is then lost.
+    pub(crate) fn since(&self, earlier: &Self) -> io::Result<u64> {
+        if earlier.threads.is_subset(&self.threads) && self.nanos >= earlier.nanos {
+            return Ok(self.nanos - earlier.nanos);
+        }
+        Err(io::Error::other("a thread of the server ended while it was measured: its CPU time is unknown"))
+    }
+}
+
+fn first_number(text: &str) -> io::Result<u64> {
+    let number = text.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
+    number.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no number in {text:?}")))
+}
+
+/// Resident bytes of a process, exact (`VmRSS` of `status` lags behind by some pages a thread).
+pub(crate) fn resident_bytes(pid: u32) -> io::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("Rss:")).map(first_number);
+    Ok(kib.unwrap_or_else(|| first_number(&text))? * 1024)
+}
+
+/// The load of this machine over the last minute.
+pub(crate) fn load_average() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_ascii_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(f64::NAN)
+}
+
+/// The machine that the figures belong to.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Machine {
+    cpu: String,
+    cores: usize,
+    memory_mib: u64,
+    kernel: String,
+    transparent_huge_pages: String,
+    load_average: f64,
+    profile: &'static str,
+}
+
+impl Machine {
+    /// Looks.
+    pub(crate) fn look() -> Self {
+        let read = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
+        let field = |text: &str, name: &str| -> String {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+            line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+        };
+        Self {
+            cpu: field(&read("/proc/cpuinfo"), "model name"),
+            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            memory_mib: first_number(&field(&read("/proc/meminfo"), "MemTotal")).unwrap_or(0) / 1024,
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            transparent_huge_pages: read("/sys/kernel/mm/transparent_hugepage/enabled").trim().to_owned(),
+            load_average: load_average(),
+            profile: if cfg!(debug_assertions) { "debug" } else { "release" },
+        }
+    }
+}
+
+impl std::fmt::Display for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} x {}, {} MiB, Linux {}, huge pages {}, load {}, generator built as {}",
+            self.cores,
+            self.cpu,
+            self.memory_mib,
+            self.kernel,
+            self.transparent_huge_pages,
+            self.load_average,
+            self.profile
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_cpu_time_and_memory() {
+        let before = Cpu::of(std::process::id()).unwrap();
+        assert!(before.nanos > 0);
+        assert!(resident_bytes(std::process::id()).unwrap() > 100 << 10);
+    }
+
+    #[test]
+    fn the_time_of_a_thread_that_ended_is_not_guessed() {
+        let cpu = |nanos, threads: &[&str]| Cpu {
+            nanos,
+            threads: threads.iter().map(|t| (*t).to_owned()).collect(),
+        };
+        assert_eq!(cpu(9, &["1", "2"]).since(&cpu(4, &["1"])).unwrap(), 5);
+        assert!(cpu(9, &["1"]).since(&cpu(4, &["1", "2"])).is_err());
+    }
+}

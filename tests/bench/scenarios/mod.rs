@@ -1,0 +1,42 @@
+//! What is measured, scenario by scenario: each takes two running servers in turn and gives rows of a report.
+
+pub(crate) mod memory;
+pub(crate) mod ratios;
+pub(crate) mod tails;
+
+use crate::commands::{Commands, Keys, Verb};
+use crate::engine::{Closed, Engine};
+use crate::servers::Running;
+use std::io;
+
+/// Connections of ordinary clients.
+pub(crate) const CONNECTIONS: usize = 50;
+
+/// Fills a server with keys `from..to`, pipelined, and checks that all are there.
+pub(crate) fn load(server: &Running, letters: &str, count: u64, value_bytes: usize) -> io::Result<()> {
+    let before = server.admin()?.keys()?;
+    let mut engine = Engine::connect(server.address, 16)?;
+    let mut commands = Commands::new(&[Verb::Set], letters, Keys::Sequence(0), value_bytes);
+    let pipeline = if value_bytes > 1024 { 8 } else { 64 };
+    let closed = engine.closed(&mut commands, pipeline, count)?;
+    check(server, Verb::Set, &closed, value_bytes)?;
+    let there = server.admin()?.keys()? - before;
+    if there != count {
+        return Err(io::Error::other(format!("{} holds {there} new keys after {count} SETs", server.name)));
+    }
+    Ok(())
+}
+
+/// Every command was answered as it should be: a fast wrong answer is no result.
+pub(crate) fn check(server: &Running, verb: Verb, closed: &Closed, value_bytes: usize) -> io::Result<()> {
+    let tally = &closed.tally;
+    let right = match verb {
+        Verb::Set => tally.statuses == closed.ops,
+        Verb::Get => tally.bulks == closed.ops && tally.bulk_bytes == closed.ops * value_bytes as u64,
+        Verb::Incr => tally.integers == closed.ops,
+    };
+    if right && tally.errors == 0 {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("{} answered {} {} with {tally:?}", server.name, closed.ops, verb.name())))
+}
