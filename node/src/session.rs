@@ -1,0 +1,58 @@
+//! What a connection remembers between commands. Pure state: who changes it are the commands and `dispatch`.
+
+use crate::commands::args::OwnedArgs;
+use crate::commands::lookup::Command;
+use crate::resp::Resp;
+use crate::store::watch::Watched;
+
+/// The state of one connection.
+#[derive(Debug, Default)]
+pub struct Session {
+    /// CLIENT ID.
+    pub id: u64,
+    /// The selected database.
+    pub db: u8,
+    /// The protocol version.
+    pub resp: Resp,
+    /// It may do more than HELLO and AUTH.
+    pub authenticated: bool,
+    /// The user it acts as.
+    pub user: Box<str>,
+    /// READONLY was said: reads may be served from a replica.
+    pub readonly: bool,
+    /// ASKING was said: holds for the next command.
+    pub asking: bool,
+    /// MULTI was said.
+    pub multi: Option<Box<Multi>>,
+    /// The keys under WATCH.
+    pub watched: Watched,
+    /// CLIENT REPLY.
+    pub reply: ReplyMode,
+    /// CLIENT NO-TOUCH: reads leave the access clock alone.
+    pub no_touch: bool,
+    /// Close when the replies written so far have left (QUIT, a protocol error).
+    pub closing: bool,
+}
+
+/// The commands queued since MULTI.
+#[derive(Debug, Default)]
+pub struct Multi {
+    /// In the order in which they came.
+    pub queue: Vec<(Command, OwnedArgs)>,
+    /// One was refused: EXEC will abort.
+    pub aborted: bool,
+    /// What the queue occupies.
+    pub size: usize,
+}
+
+/// What CLIENT REPLY asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplyMode {
+    /// Every reply.
+    #[default]
+    On,
+    /// No reply.
+    Off,
+    /// CLIENT REPLY SKIP was just said: no reply to the next command, then `On`.
+    SkipNext,
+}

@@ -1,0 +1,114 @@
+//! Effects as bytes: what a lane's pending buffer, a batch, a replica's stream and the disk log hold.
+//!
+//! One entry, little-endian:
+//!
+//! ```text
+//! op u8 | flags u8 | slot u16 | key length u32 | value length u32
+//! db u8                         if flags has DB      (else database 0)
+//! expiry u64                    if flags has EXPIRES
+//! offset u32                    if op is Write
+//! key | value
+//! ```
+//!
+//! Refuses what it does not know: an op or a flag from a newer version is an error, never skipped. Lengths are
+//! checked against what is there before anything is allocated (I12).
+
+use super::effect::{Change, Effect};
+use capstan_proto::env::UnixMs;
+use capstan_proto::slot::Slot;
+
+const OP_SET: u8 = 1;
+const OP_WRITE: u8 = 2;
+const OP_EXPIRE: u8 = 3;
+const OP_DELETE: u8 = 4;
+const FLAG_DB: u8 = 1;
+const FLAG_EXPIRES: u8 = 2;
+const HEAD: usize = 12;
+
+/// Why bytes are no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// They end too early.
+    #[error("the entry is cut off")]
+    Short,
+    /// The op is unknown.
+    #[error("unknown operation {0}")]
+    Op(u8),
+    /// A flag is unknown, or does not fit the op.
+    #[error("flags {1:#x} do not fit operation {0}")]
+    Flags(u8, u8),
+    /// There is no such slot.
+    #[error("slot {0} does not exist")]
+    Slot(u16),
+    /// A deletion or an expiry with a value.
+    #[error("operation {0} carries a value")]
+    Value(u8),
+}
+
+/// Appends an effect.
+pub fn encode(effect: &Effect<'_>, out: &mut Vec<u8>) {
+    let (op, value, expires, offset): (_, &[u8], _, _) = match effect.change {
+        Change::Set { value, expires } => (OP_SET, value, expires, None),
+        Change::Write { offset, bytes } => (OP_WRITE, bytes, None, Some(offset)),
+        Change::Expire { at } => (OP_EXPIRE, b"", at, None),
+        Change::Delete => (OP_DELETE, b"", None, None),
+    };
+    let db = u8::from(effect.db != 0) * FLAG_DB;
+    let flags = db | (u8::from(expires.is_some()) * FLAG_EXPIRES);
+    let mut head = [0; HEAD];
+    head[0] = op;
+    head[1] = flags;
+    head[2..4].copy_from_slice(&effect.slot.number().to_le_bytes());
+    head[4..8].copy_from_slice(&(effect.key.len() as u32).to_le_bytes());
+    head[8..12].copy_from_slice(&(value.len() as u32).to_le_bytes());
+    out.reserve(HEAD + 13 + effect.key.len() + value.len());
+    out.extend_from_slice(&head);
+    if db != 0 {
+        out.push(effect.db);
+    }
+    if let Some(expires) = expires {
+        out.extend_from_slice(&expires.0.to_le_bytes());
+    }
+    if let Some(offset) = offset {
+        out.extend_from_slice(&offset.to_le_bytes());
+    }
+    out.extend_from_slice(effect.key);
+    out.extend_from_slice(value);
+}
+
+/// Reads the effect at the start of some bytes; also says what follows it.
+pub fn decode(bytes: &[u8]) -> Result<(Effect<'_>, &[u8]), DecodeError> {
+    let (head, rest) = bytes.split_first_chunk::<HEAD>().ok_or(DecodeError::Short)?;
+    let (op, flags) = (head[0], head[1]);
+    let number = u16::from_le_bytes([head[2], head[3]]);
+    let slot = Slot::new(number).ok_or(DecodeError::Slot(number))?;
+    let key_len = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+    let value_len = u32::from_le_bytes([head[8], head[9], head[10], head[11]]) as usize;
+    let may_expire = matches!(op, OP_SET | OP_EXPIRE);
+    if flags & !(FLAG_DB | FLAG_EXPIRES) != 0 || (flags & FLAG_EXPIRES != 0 && !may_expire) {
+        return Err(DecodeError::Flags(op, flags));
+    }
+    let ([db], rest) = if flags & FLAG_DB != 0 { take::<1>(rest)? } else { ([0], rest) };
+    let (expires, rest) = if flags & FLAG_EXPIRES != 0 {
+        let (at, rest) = take::<8>(rest)?;
+        (Some(UnixMs(u64::from_le_bytes(at))), rest)
+    } else {
+        (None, rest)
+    };
+    let (offset, rest) = if op == OP_WRITE { take::<4>(rest)? } else { ([0; 4], rest) };
+    let (key, rest) = rest.split_at_checked(key_len).ok_or(DecodeError::Short)?;
+    let (value, rest) = rest.split_at_checked(value_len).ok_or(DecodeError::Short)?;
+    let change = match op {
+        OP_SET => Change::Set { value, expires },
+        OP_WRITE => Change::Write { offset: u32::from_le_bytes(offset), bytes: value },
+        OP_EXPIRE | OP_DELETE if !value.is_empty() => return Err(DecodeError::Value(op)),
+        OP_EXPIRE => Change::Expire { at: expires },
+        OP_DELETE => Change::Delete,
+        unknown => return Err(DecodeError::Op(unknown)),
+    };
+    Ok((Effect { slot, db, key, change }, rest))
+}
+
+fn take<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), DecodeError> {
+    bytes.split_first_chunk::<N>().map(|(taken, rest)| (*taken, rest)).ok_or(DecodeError::Short)
+}

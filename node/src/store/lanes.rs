@@ -1,0 +1,228 @@
+//! All lanes of a node and their locks.
+//!
+//! An I/O worker never blocks on a lane (DESIGN 12): it tries, spins briefly, and if a long command holds the lane it
+//! gives the connection up until [`Lanes::turn`] comes. Between workers the hold is microseconds, so there a worker may
+//! park for a moment when the holder has been preempted.
+
+use super::effect::NodeWide;
+use super::hash::Hasher;
+use super::lane::{Access, Lane};
+use super::reclaim::Reclaimer;
+use capstan_proto::slot::{SLOTS, Slot};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use tokio::sync::Notify;
+
+/// The number of lanes when nobody chose another.
+pub const LANES_DEFAULT: usize = 64;
+/// More lanes than this help nobody: a lane would have 16 slots.
+pub const LANES_MAX: usize = 1024;
+/// How often a worker looks again before it gives up on a lane.
+const SPINS: usize = 128;
+
+/// A lane and its lock, alone on its cache lines.
+#[repr(align(128))]
+struct Padded {
+    lane: Mutex<Lane>,
+    /// A long command holds the lane.
+    long: AtomicBool,
+    /// Told when it no longer does.
+    turn: Notify,
+}
+
+/// A lane that is held.
+pub type Held<'a> = MutexGuard<'a, Lane>;
+
+/// The lanes of a node.
+#[allow(missing_debug_implementations)]
+pub struct Lanes {
+    lanes: Box<[Padded]>,
+    databases: usize,
+    hasher: Hasher,
+    reclaimer: Arc<Reclaimer>,
+    memory: Arc<AtomicI64>,
+}
+
+/// A lane that a long command holds: wait for its [`Lanes::turn`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Busy {
+    /// Which lane.
+    pub lane: usize,
+}
+
+impl Lanes {
+    /// `lanes` is rounded to a power of two between 1 and [`LANES_MAX`]. No slot is assigned yet.
+    #[must_use]
+    pub fn new(lanes: usize, databases: usize, seed: u64) -> Self {
+        let lanes = lanes.clamp(1, LANES_MAX).next_power_of_two();
+        let databases = databases.clamp(1, 256);
+        let hasher = Hasher::seeded(seed);
+        let reclaimer = Arc::new(Reclaimer::start());
+        let memory = Arc::new(AtomicI64::new(0));
+        let lane = |number| Padded {
+            lane: Mutex::new(Lane::new(
+                number,
+                lanes,
+                databases,
+                hasher.clone(),
+                reclaimer.clone(),
+                memory.clone(),
+            )),
+            long: AtomicBool::new(false),
+            turn: Notify::new(),
+        };
+        let built = (0..lanes).map(lane).collect();
+        Self { lanes: built, databases, hasher, reclaimer, memory }
+    }
+
+    /// How many lanes there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// How many databases a key can be in.
+    #[must_use]
+    pub const fn databases(&self) -> usize {
+        self.databases
+    }
+
+    /// The lane of a slot.
+    #[inline]
+    #[must_use]
+    pub fn of(&self, slot: Slot) -> usize {
+        slot.index() & (self.lanes.len() - 1)
+    }
+
+    /// The hash of a key in its slot's table.
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash(key)
+    }
+
+    /// What entries and tables occupy, at most 16 KiB a lane off.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        usize::try_from(self.memory.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// What was deleted and is still to be freed in the background.
+    #[must_use]
+    pub fn memory_pending(&self) -> usize {
+        self.reclaimer.pending()
+    }
+
+    /// Takes a lane, however long that takes: for threads that may block.
+    pub fn lock(&self, lane: usize) -> Held<'_> {
+        self.lanes[lane].lane.lock()
+    }
+
+    /// Takes a lane only if it is free at this moment.
+    #[inline]
+    #[must_use]
+    pub fn try_lock(&self, lane: usize) -> Option<Held<'_>> {
+        self.lanes[lane].lane.try_lock()
+    }
+
+    /// Takes a lane for an I/O worker.
+    #[inline]
+    pub fn enter(&self, lane: usize) -> Result<Held<'_>, Busy> {
+        match self.lanes[lane].lane.try_lock() {
+            Some(held) => Ok(held),
+            None => self.enter_contended(lane),
+        }
+    }
+
+    #[cold]
+    fn enter_contended(&self, lane: usize) -> Result<Held<'_>, Busy> {
+        let padded = &self.lanes[lane];
+        for _ in 0..SPINS {
+            std::hint::spin_loop();
+            if let Some(held) = padded.lane.try_lock() {
+                return Ok(held);
+            }
+            if padded.long.load(Ordering::Acquire) {
+                return Err(Busy { lane });
+            }
+        }
+        // Another worker holds it for microseconds, or was preempted holding it: parking beats spinning on.
+        Ok(padded.lane.lock())
+    }
+
+    /// Waits until the long command that holds a lane lets go of it.
+    pub async fn turn(&self, busy: Busy) {
+        let padded = &self.lanes[busy.lane];
+        let turn = padded.turn.notified();
+        tokio::pin!(turn);
+        // Enlist first, then look: a release in between cannot be missed.
+        turn.as_mut().enable();
+        if padded.long.load(Ordering::Acquire) {
+            turn.await;
+        }
+    }
+
+    /// Takes some lanes for a long command, off the I/O workers, in ascending order (no deadlock).
+    pub fn lock_long(&self, wanted: impl IntoIterator<Item = usize>) -> Long<'_> {
+        let mut long = Long { lanes: self, held: Vec::new() };
+        for lane in wanted {
+            debug_assert!(
+                long.held.last().is_none_or(|(last, _)| *last < lane),
+                "ascending, or it may deadlock"
+            );
+            let guard = self.lanes[lane].lane.lock();
+            self.lanes[lane].long.store(true, Ordering::Release);
+            long.held.push((lane, Some(guard)));
+        }
+        long
+    }
+
+    /// Applies a node-wide record: all lanes are held, which is the barrier that it needs.
+    pub fn apply_node_wide(&self, record: NodeWide) {
+        let mut all = self.lock_long(0..self.lanes.len());
+        for lane in all.iter_mut() {
+            lane.apply_node_wide(record);
+        }
+    }
+
+    /// Says for each slot what this node may do with it. Every affected lane is locked once before this returns, so
+    /// no command that was checked against the old answer is still running (►8). May block: not for I/O workers.
+    pub fn set_access(&self, access: impl Fn(Slot) -> Access) {
+        for number in 0..self.lanes.len() {
+            let mut lane = self.lock(number);
+            for slot in (number..usize::from(SLOTS)).step_by(self.lanes.len()) {
+                let Some(slot) = Slot::new(slot as u16) else { continue };
+                let wanted = access(slot);
+                if lane.slot(slot).access() != wanted {
+                    lane.set_access(slot, wanted);
+                }
+            }
+        }
+    }
+}
+
+/// Lanes that a long command holds; who waits for them is told when they are let go.
+#[allow(missing_debug_implementations)]
+pub struct Long<'a> {
+    lanes: &'a Lanes,
+    held: Vec<(usize, Option<Held<'a>>)>,
+}
+
+impl<'a> Long<'a> {
+    /// The lanes, in ascending order.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
+        self.held.iter_mut().filter_map(|(_, guard)| guard.as_deref_mut())
+    }
+}
+
+impl Drop for Long<'_> {
+    fn drop(&mut self) {
+        for (lane, guard) in &mut self.held {
+            let padded = &self.lanes.lanes[*lane];
+            padded.long.store(false, Ordering::Release);
+            drop(guard.take());
+            padded.turn.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The data: lanes of slots, tables of entries, and the effects that change them.
+//!
+//! [`Data`] is what a command sees of it: the lanes of its keys, locked, and its database.
+
+pub mod codec;
+pub mod effect;
+pub mod hash;
+pub mod lane;
+pub mod lanes;
+pub mod log;
+pub mod raw;
+pub mod reclaim;
+pub mod watch;
+
+pub use effect::{Change, Effect, NodeWide};
+pub use lane::{Access, Lane, SlotTable};
+pub use lanes::{Busy, Held, Lanes, Long};
+pub use raw::Entry;
+
+use crate::commands::args::Key;
+use capstan_proto::env::UnixMs;
+use capstan_proto::slot::Slot;
+
+/// The keyspace as one command sees it.
+#[allow(missing_debug_implementations)]
+pub struct Data<'a> {
+    lanes: &'a Lanes,
+    locked: Locked<'a>,
+    db: u8,
+    now: UnixMs,
+}
+
+/// Which lanes a command holds.
+#[allow(missing_debug_implementations)]
+pub enum Locked<'a> {
+    /// The lane of its keys.
+    One(Held<'a>),
+    /// Several lanes, by their number: an emulated command over several slots, or a transaction.
+    Many(Vec<Option<Held<'a>>>),
+    /// None: each lane it touches is locked for the moment.
+    Roaming(Option<Held<'a>>),
+}
+
+impl<'a> Data<'a> {
+    /// What a command of database `db` sees at time `now`.
+    #[inline]
+    #[must_use]
+    pub const fn new(lanes: &'a Lanes, locked: Locked<'a>, db: u8, now: UnixMs) -> Self {
+        Self { lanes, locked, db, now }
+    }
+
+    /// Gives the locks on, to the next command of a transaction.
+    #[must_use]
+    pub fn into_locked(self) -> Locked<'a> {
+        self.locked
+    }
+
+    /// The lanes themselves.
+    #[must_use]
+    pub const fn lanes(&self) -> &'a Lanes {
+        self.lanes
+    }
+
+    /// The database.
+    #[must_use]
+    pub const fn db(&self) -> u8 {
+        self.db
+    }
+
+    /// The time that expiry is judged by.
+    #[must_use]
+    pub const fn now(&self) -> UnixMs {
+        self.now
+    }
+
+    /// The same lanes seen from another database (COPY, MOVE, SWAPDB).
+    pub const fn set_db(&mut self, db: u8) {
+        self.db = db;
+    }
+
+    /// The lane of a slot: held already for the slots of declared keys, else locked for the moment.
+    #[inline]
+    pub fn lane(&mut self, slot: Slot) -> &mut Lane {
+        let number = self.lanes.of(slot);
+        self.lane_numbered(number)
+    }
+
+    /// A lane by its number.
+    #[inline]
+    pub fn lane_numbered(&mut self, number: usize) -> &mut Lane {
+        let held = match &self.locked {
+            Locked::One(held) => held.number() == number,
+            Locked::Many(held) => held[number].is_some(),
+            Locked::Roaming(_) => true,
+        };
+        if !held {
+            self.let_go();
+        }
+        match &mut self.locked {
+            Locked::One(held) => held,
+            Locked::Many(held) => held[number].get_or_insert_with(|| self.lanes.lock(number)),
+            Locked::Roaming(held) => {
+                if held.as_ref().is_some_and(|held| held.number() != number) {
+                    // Let go before the next is taken: two roaming commands cannot block each other.
+                    *held = None;
+                }
+                held.get_or_insert_with(|| self.lanes.lock(number))
+            }
+        }
+    }
+
+    /// Only a command that reaches beyond the keys of its row comes here. It is no longer atomic then, but it cannot
+    /// deadlock: what is held is let go before another lane is taken.
+    #[cold]
+    fn let_go(&mut self) {
+        debug_assert!(false, "a command touched a key that its row does not declare");
+        self.locked = Locked::Roaming(None);
+    }
+
+    /// Visits every lane in turn.
+    pub fn each_lane(&mut self, mut visit: impl FnMut(&mut Lane)) {
+        for number in 0..self.lanes.count() {
+            visit(self.lane_numbered(number));
+        }
+    }
+
+    /// Applies a node-wide record, behind a barrier of all lanes.
+    pub fn apply_node_wide(&mut self, record: NodeWide) {
+        match &mut self.locked {
+            Locked::Many(held) if held.iter().all(Option::is_some) => {
+                held.iter_mut().flatten().for_each(|lane| lane.apply_node_wide(record));
+            }
+            Locked::One(_) | Locked::Many(_) | Locked::Roaming(_) => {
+                self.locked = Locked::Roaming(None);
+                self.lanes.apply_node_wide(record);
+            }
+        }
+    }
+
+    /// A key's entry, if it is there and has not expired. Counts a hit or a miss, as a read does.
+    #[inline]
+    pub fn read(&mut self, key: Key<'_>) -> Option<&Entry> {
+        let (db, now) = (self.db, self.now);
+        let lane = self.lane(key.slot);
+        match lane.live(db, key, now) {
+            Some(at) => {
+                lane.stats.hits += 1;
+                lane.slot(key.slot).table().get_bucket(at)
+            }
+            None => {
+                lane.stats.misses += 1;
+                None
+            }
+        }
+    }
+
+    /// A key's entry, if it is there and has not expired. Counts nothing, as a write does.
+    #[inline]
+    pub fn peek(&mut self, key: Key<'_>) -> Option<&Entry> {
+        let (db, now) = (self.db, self.now);
+        let lane = self.lane(key.slot);
+        let at = lane.live(db, key, now)?;
+        lane.slot(key.slot).table().get_bucket(at)
+    }
+
+    /// Changes a key.
+    #[inline]
+    pub fn apply(&mut self, key: Key<'_>, change: Change<'_>) {
+        let db = self.db;
+        let effect = Effect { slot: key.slot, db, key: key.bytes, change };
+        self.lane(key.slot).apply_hashed(key.hash, &effect);
+    }
+}
