@@ -8,6 +8,7 @@ pub mod auth;
 pub mod codec;
 pub mod env;
 pub mod ids;
+pub mod panics;
 pub mod rpc;
 pub mod rules;
 pub mod slot;

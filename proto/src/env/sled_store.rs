@@ -16,7 +16,6 @@
 use super::disk::{Op, Pace, Pair, Store};
 use std::fs::File;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// 20 entries of a page times this, with their keys, stay below sled's 128 KiB.
@@ -93,7 +92,7 @@ enum Refusal {
 
 fn open_once(dir: &Path) -> Result<sled::Db, Refusal> {
     let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-    match catch_unwind(AssertUnwindSafe(|| config.open())) {
+    match crate::panics::contain(|| config.open()) {
         Ok(Ok(db)) => Ok(db),
         Ok(Err(sled::Error::Io(error))) if error.kind() != io::ErrorKind::UnexpectedEof => {
             Err(Refusal::Io(error))
