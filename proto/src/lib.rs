@@ -11,6 +11,7 @@ pub mod ids;
 pub mod panics;
 pub mod rpc;
 pub mod rules;
+pub mod settings;
 pub mod slot;
 pub mod timing;
 pub mod topology;
