@@ -1,12 +1,16 @@
 //! What all connections and the control path of a node share.
 
+use crate::clients::Clients;
+use crate::cluster::admin::ClusterAdmin;
+use crate::config::{Config, Key};
 use crate::serving::Serving;
 use crate::stats::Stats;
+use crate::stopping::Stopping;
 use crate::store::{Access, Lanes};
 use arc_swap::ArcSwap;
-use capstan_proto::env::Env;
+use capstan_proto::env::{Boot, Env};
 use capstan_proto::topology::Topology;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Whether a node belongs to a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,53 +21,68 @@ pub enum Mode {
     Cluster,
 }
 
-/// What a node is started with, as far as the hot path is concerned.
-#[derive(Debug, Clone, Copy)]
-pub struct CoreOptions {
-    /// Alone or in a cluster.
-    pub mode: Mode,
-    /// How many lanes (rounded to a power of two).
-    pub lanes: usize,
-    /// How many databases.
-    pub databases: usize,
-}
-
-/// The node: data, lease, cluster state, statistics.
+/// The node: data, lease, cluster state, settings, clients, statistics.
 #[allow(missing_debug_implementations)]
 pub struct NodeCore {
     /// Clocks, chance, disk, net.
     pub env: Env,
     /// Alone or in a cluster.
     pub mode: Mode,
+    /// The settings.
+    pub config: Arc<Config>,
     /// The data.
     pub lanes: Lanes,
     /// The lease.
     pub serving: Serving,
     /// The newest cluster state that this node knows.
     pub topology: ArcSwap<Topology>,
+    /// Who is connected.
+    pub clients: Arc<Clients>,
     /// Counters.
     pub stats: Stats,
+    /// Whether the node is on its way out.
+    pub stopping: Stopping,
+    /// The way to the meta group for clients' commands, set once by the control path.
+    pub admin: OnceLock<Arc<dyn ClusterAdmin>>,
+    /// When this life began.
+    pub started: Boot,
+    /// Drawn anew for each life: `run_id` of INFO.
+    pub run_id: String,
+    /// The port that clients reach, once it is bound.
+    pub port: OnceLock<u16>,
 }
 
 impl NodeCore {
     /// A node without data. Emulated: it serves every slot for ever; else nothing until access and a lease come.
     #[must_use]
-    pub fn new(env: Env, options: CoreOptions) -> Arc<Self> {
-        let lanes = Lanes::new(options.lanes, options.databases, env.random.u64());
-        let serving = match options.mode {
+    pub fn new(env: Env, config: Config) -> Arc<Self> {
+        let mode = if config.in_cluster() { Mode::Cluster } else { Mode::Emulated };
+        let lanes = usize::try_from(config.size(Key::Lanes)).unwrap_or(usize::MAX);
+        let databases = usize::try_from(config.databases()).unwrap_or(usize::MAX);
+        let lanes = Lanes::new(lanes, databases, env.random.u64());
+        let serving = match mode {
             Mode::Emulated => {
                 lanes.set_access(|_| Access::Mine);
                 Serving::forever()
             }
             Mode::Cluster => Serving::without_lease(),
         };
+        let mut id = [0; 20];
+        env.random.fill(&mut id);
         Arc::new(Self {
-            env,
-            mode: options.mode,
+            mode,
+            config: Arc::new(config),
             lanes,
             serving,
             topology: ArcSwap::default(),
+            clients: Arc::default(),
             stats: Stats::new(),
+            stopping: Stopping::default(),
+            admin: OnceLock::new(),
+            started: env.clock.boot(),
+            run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            port: OnceLock::new(),
+            env,
         })
     }
 }

@@ -13,4 +13,5 @@ pub mod route;
 pub mod serving;
 pub mod session;
 pub mod stats;
+pub mod stopping;
 pub mod store;

@@ -1,15 +1,17 @@
 //! What a connection remembers between commands. Pure state: who changes it are the commands and `dispatch`.
 
+use crate::clients::Client;
 use crate::commands::args::OwnedArgs;
 use crate::commands::lookup::Command;
 use crate::resp::Resp;
 use crate::store::watch::Watched;
+use std::sync::Arc;
 
 /// The state of one connection.
 #[derive(Debug, Default)]
 pub struct Session {
-    /// CLIENT ID.
-    pub id: u64,
+    /// Its record among the clients; nothing for a session without a connection (tests).
+    pub client: Option<Arc<Client>>,
     /// The selected database.
     pub db: u8,
     /// The protocol version.
