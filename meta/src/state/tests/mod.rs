@@ -1,0 +1,8 @@
+//! Tests of the whole state machine: random interleavings, replays, planted bugs, the rules one by one, golden bytes.
+
+mod builders;
+mod generator;
+mod golden;
+mod interleavings;
+mod judgements;
+mod lives;
