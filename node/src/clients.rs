@@ -8,6 +8,8 @@
 pub mod line;
 pub mod sweep;
 
+use crate::resp::Resp;
+use crate::session::Session;
 use capstan_proto::env::Boot;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -95,6 +97,17 @@ impl Client {
         self.query.store(activity.query.0, Relaxed);
         self.query_free.store(activity.query.1, Relaxed);
         self.waiting.store(activity.waiting, Relaxed);
+    }
+
+    /// What the session is now, for a client that asks about itself in the middle of a batch.
+    pub fn note_session(&self, session: &Session, now: Boot, command: Option<usize>) {
+        self.used.store(now.0, Relaxed);
+        self.db.store(session.db, Relaxed);
+        self.resp.store(if session.resp == Resp::Three { 3 } else { 2 }, Relaxed);
+        self.readonly.store(session.readonly, Relaxed);
+        if let Some(command) = command {
+            self.command.store(command, Relaxed);
+        }
     }
 
     /// How many bytes of replies wait, told while the connection waits for the socket.

@@ -3,12 +3,14 @@
 use crate::clients::Clients;
 use crate::cluster::admin::ClusterAdmin;
 use crate::config::{Config, Key};
+use crate::gauges::Gauges;
 use crate::serving::Serving;
 use crate::stats::Stats;
 use crate::stopping::Stopping;
 use crate::store::{Access, Lanes};
 use arc_swap::ArcSwap;
 use capstan_proto::env::{Boot, Env};
+use capstan_proto::ids::NodeId;
 use capstan_proto::topology::Topology;
 use std::sync::{Arc, OnceLock};
 
@@ -19,6 +21,41 @@ pub enum Mode {
     Emulated,
     /// The meta group says who owns what.
     Cluster,
+}
+
+/// What a node is in its shard, as INFO and ROLE tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Role {
+    /// It serves, or would if it had slots.
+    #[default]
+    Primary,
+    /// It follows a primary.
+    Replica {
+        /// The primary's address.
+        host: String,
+        /// The primary's port.
+        port: u16,
+    },
+}
+
+impl Role {
+    /// As new clients call it.
+    #[must_use]
+    pub const fn text(&self) -> &'static str {
+        match self {
+            Self::Primary => "master",
+            Self::Replica { .. } => "replica",
+        }
+    }
+
+    /// As INFO and ROLE have always called it.
+    #[must_use]
+    pub const fn word_of_old(&self) -> &'static str {
+        match self {
+            Self::Primary => "master",
+            Self::Replica { .. } => "slave",
+        }
+    }
 }
 
 /// The node: data, lease, cluster state, settings, clients, statistics.
@@ -40,6 +77,8 @@ pub struct NodeCore {
     pub clients: Arc<Clients>,
     /// Counters.
     pub stats: Stats,
+    /// Rates, peaks, errors.
+    pub gauges: Gauges,
     /// Whether the node is on its way out.
     pub stopping: Stopping,
     /// The way to the meta group for clients' commands, set once by the control path.
@@ -48,6 +87,8 @@ pub struct NodeCore {
     pub started: Boot,
     /// Drawn anew for each life: `run_id` of INFO.
     pub run_id: String,
+    /// Who this node is, once that is known.
+    pub id: OnceLock<NodeId>,
     /// The port that clients reach, once it is bound.
     pub port: OnceLock<u16>,
 }
@@ -77,12 +118,29 @@ impl NodeCore {
             topology: ArcSwap::default(),
             clients: Arc::default(),
             stats: Stats::new(),
+            gauges: Gauges::default(),
             stopping: Stopping::default(),
             admin: OnceLock::new(),
             started: env.clock.boot(),
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            id: OnceLock::new(),
             port: OnceLock::new(),
             env,
         })
+    }
+
+    /// What this node is, by the newest cluster state it knows. A node without a shard would be a primary.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        let topology = self.topology.load();
+        let Some(me) = self.id.get() else { return Role::Primary };
+        let shard = topology.nodes.get(me).and_then(|node| topology.shards.get(&node.shard?));
+        match shard.filter(|shard| shard.primary != *me).and_then(|shard| topology.nodes.get(&shard.primary))
+        {
+            Some(primary) => {
+                Role::Replica { host: primary.addresses.ip.clone(), port: primary.addresses.port }
+            }
+            None => Role::Primary,
+        }
     }
 }

@@ -6,7 +6,9 @@ pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod core;
+pub mod gauges;
 pub mod glob;
+pub mod info;
 pub mod numbers;
 pub mod resp;
 pub mod route;
@@ -15,3 +17,8 @@ pub mod session;
 pub mod stats;
 pub mod stopping;
 pub mod store;
+
+/// The Redis that is right where versions differ, as INFO and HELLO announce it (DESIGN 13).
+pub const REDIS_VERSION: &str = "7.2.4";
+/// Our own version.
+pub const CAPSTAN_VERSION: &str = env!("CARGO_PKG_VERSION");

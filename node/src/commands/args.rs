@@ -82,6 +82,12 @@ impl<'a> Args<'a> {
         (from..self.len().max(from)).map(move |i| self.at(i))
     }
 
+    /// The arguments from the `from`th on as a command line of its own, whose keys are not known yet.
+    #[must_use]
+    pub fn tail(&self, from: usize) -> Self {
+        Self { bytes: self.bytes, spans: self.spans.get(from..).unwrap_or_default(), keys: &[] }
+    }
+
     /// How many keys the row found.
     #[must_use]
     pub const fn key_count(&self) -> usize {

@@ -5,9 +5,17 @@
 //! is done by `dispatch` before the function runs.
 
 pub mod args;
+pub mod auth;
+pub mod client;
+pub mod client_filter;
+pub mod command;
+pub mod config;
 pub mod connection;
+pub mod describe;
+pub mod help;
 pub mod keys;
 pub mod lookup;
+pub mod server;
 pub mod string;
 pub mod table;
 

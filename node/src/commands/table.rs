@@ -6,7 +6,15 @@
 use super::{Args, Ctx, Outcome};
 
 /// All families. A new family is one line here.
-pub static FAMILIES: &[&[Spec]] = &[super::connection::ROWS, super::keys::ROWS, super::string::ROWS];
+pub static FAMILIES: &[&[Spec]] = &[
+    super::client::ROWS,
+    super::command::ROWS,
+    super::config::ROWS,
+    super::connection::ROWS,
+    super::keys::ROWS,
+    super::server::ROWS,
+    super::string::ROWS,
+];
 
 /// One command, or one subcommand of a container.
 #[derive(Debug)]
