@@ -2,4 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod lease;
+#[allow(dead_code, unused_imports)] // until server.rs stands on it
+pub mod raft;
+pub mod services;
 pub mod state;

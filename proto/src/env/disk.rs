@@ -54,6 +54,10 @@ pub trait FolderLock: Send + Sync + 'static {
 
 /// Folders and small files.
 pub trait Disk: Send + Sync + 'static {
+    /// Whether calls return at once, so that no thread of their own is needed (and a simulation has none).
+    fn inline(&self) -> bool {
+        false
+    }
     /// Opens, or makes, the ordered store in a folder.
     fn open_store(&self, dir: &Path) -> io::Result<Arc<dyn Store>>;
     /// All of a file, or nothing if there is none.

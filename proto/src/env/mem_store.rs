@@ -170,6 +170,10 @@ impl Drop for MemLock {
 }
 
 impl Disk for MemDisk {
+    fn inline(&self) -> bool {
+        true
+    }
+
     fn open_store(&self, dir: &Path) -> io::Result<Arc<dyn Store>> {
         let flush_takes = self.flush_takes;
         let mut folders = self.folders.lock();

@@ -11,6 +11,8 @@ mod mem_store;
 mod net;
 mod random;
 mod sled_store;
+#[cfg(test)]
+mod sled_store_tests;
 
 pub use clock::{Boot, Clock, RealClock, UnixMs};
 pub use disk::{Disk, FolderLock, Op, Pace, Pair, RealDisk, Store};
@@ -39,6 +41,21 @@ pub struct Env {
 }
 
 impl Env {
+    /// Makes a call of the disk seam where it may wait: off the async workers, unless the disk never waits.
+    pub async fn on_disk<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn Disk) -> std::io::Result<T> + Send + 'static,
+    ) -> std::io::Result<T> {
+        if self.disk.inline() {
+            return call(&*self.disk);
+        }
+        let disk = Arc::clone(&self.disk);
+        match tokio::task::spawn_blocking(move || call(&*disk)).await {
+            Ok(result) => result,
+            Err(error) => Err(std::io::Error::other(error)),
+        }
+    }
+
     /// The machine that this process runs on.
     #[must_use]
     pub fn real() -> Self {

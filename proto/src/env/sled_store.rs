@@ -5,8 +5,9 @@
 //! * **Durable**: sled's own flush never reaches the drive's cache, so every flush ends with an `fdatasync` of the
 //!   one file `db`. sled writes pages above 128 KiB to files of their own, which that would not cover; so a value is
 //!   cut into parts of at most [`PART`] bytes, and no page (at most 20 entries) ever grows so large.
-//! * **Openable**: the files `snap.*` are an index over `db` only. If they are what keeps the store from opening,
-//!   they are moved aside and sled rebuilds them.
+//! * **Openable**: the files `snap.*` are an index over `db` only. One that fails its own checksum is moved aside and
+//!   sled rebuilds it. A good one stays where it is: it is what shows that `db` was cut short, and without it sled
+//!   would open a shorter past without a word.
 //! * **Refused clearly**: whatever else is damaged refuses to open, with the way out in the message; a panic inside
 //!   sled on a damaged file is such a refusal, too (I12). Nothing is ever guessed at: the group is the backup.
 //!
@@ -92,7 +93,13 @@ enum Refusal {
 
 fn open_once(dir: &Path) -> Result<sled::Db, Refusal> {
     let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-    match crate::panics::contain(|| config.open()) {
+    // Every entry is read once: sled looks at most pages only when they are asked for.
+    let open_and_read = || {
+        let db = config.open()?;
+        db.iter().try_for_each(|entry| entry.map(drop))?;
+        Ok(db)
+    };
+    match crate::panics::contain(open_and_read) {
         Ok(Ok(db)) => Ok(db),
         Ok(Err(sled::Error::Io(error))) if error.kind() != io::ErrorKind::UnexpectedEof => {
             Err(Refusal::Io(error))
@@ -102,26 +109,41 @@ fn open_once(dir: &Path) -> Result<sled::Db, Refusal> {
     }
 }
 
-/// Moves the index files out of the way; false if there are none.
+/// Moves index files that are damaged themselves out of the way; false if there are none.
 fn set_index_aside(dir: &Path) -> io::Result<bool> {
-    let mut found = Vec::new();
+    let mut damaged = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("snap.") {
-            found.push(entry.path());
+        let is_index = entry.file_name().to_string_lossy().starts_with("snap.");
+        if is_index && !index_is_whole(&std::fs::read(entry.path())?) {
+            damaged.push(entry.path());
         }
     }
-    if found.is_empty() {
+    if damaged.is_empty() {
         return Ok(false);
     }
     let aside = dir.join("aside");
     std::fs::create_dir_all(&aside)?;
-    for path in &found {
+    for path in &damaged {
         let name = path.file_name().map(PathBuf::from).unwrap_or_default();
         std::fs::rename(path, aside.join(name))?;
     }
     File::open(dir)?.sync_all()?;
     Ok(true)
+}
+
+/// An index file is: contents, their length (8 bytes), their CRC-32 (4 bytes, little endian).
+fn index_is_whole(file: &[u8]) -> bool {
+    let Some(end) = file.len().checked_sub(12).filter(|end| *end > 0) else { return false };
+    let (contents, tail) = file.split_at(end);
+    tail.get(8..) == Some(&crc32(contents).to_le_bytes()[..])
+}
+
+/// CRC-32 (IEEE) bit by bit: used once, on a file that did not open.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
+    })
 }
 
 fn refuse(dir: &Path, why: &str) -> io::Error {
