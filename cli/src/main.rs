@@ -1,3 +1,54 @@
-//! The one product binary.
+//! `capstan`: the one product binary. `node` and `meta` serve, `dev` runs a whole cluster on this machine, every
+//! other verb asks or tells a meta group something and ends.
+//!
+//! Only reading the command line, starting a runtime and the exit code are decided here.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod admin;
+mod args;
+mod dev;
+mod logging;
+mod output;
+mod secret;
+mod servers;
+
+use args::Verb;
+use output::Ended;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let (cli, settings) = args::read();
+    logging::start(&cli);
+    let ended = match cli.die_with.map(servers::die_with) {
+        None | Some(Ok(())) => run(cli.verb, settings),
+        Some(Err(ended)) => ended,
+    };
+    if let Ended::Badly { code, message } = &ended {
+        output::error(message);
+        return ExitCode::from(*code as u8);
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(verb: Verb, settings: args::Settings) -> Ended {
+    match verb {
+        Verb::Node(args) => servers::node(args, settings),
+        Verb::Meta(args) => match args.verb {
+            Some(verb) => admin::run(admin::Verb::Members(verb)),
+            None => servers::meta(args.server),
+        },
+        Verb::Dev(args) => dev::run(args),
+        Verb::Status(args) => admin::run(admin::Verb::Status(args)),
+        Verb::Nodes(args) => admin::run(admin::Verb::Nodes(args)),
+        Verb::Shards(args) => admin::run(admin::Verb::Shards(args)),
+        Verb::Slots(args) => admin::run(admin::Verb::Slots(args)),
+        Verb::History(args) => admin::run(admin::Verb::History(args)),
+        Verb::Settings(args) => admin::run(admin::Verb::Settings(args)),
+        Verb::Join(args) => admin::run(admin::Verb::Join(args)),
+        Verb::AddSlots(args) => admin::run(admin::Verb::AddSlots(args)),
+        Verb::Outcome(args) => admin::run(admin::Verb::Outcome(args)),
+    }
+}
