@@ -6,18 +6,25 @@
 
 pub mod args;
 pub mod auth;
+pub mod bitmap;
 pub mod client;
 pub mod client_filter;
 pub mod command;
 pub mod config;
 pub mod connection;
+pub mod deadline;
 pub mod describe;
+#[cfg(test)]
+pub(crate) mod desk;
 pub mod help;
 pub mod keys;
+pub mod limits;
 pub mod lookup;
 pub mod server;
 pub mod string;
 pub mod table;
+#[cfg(test)]
+mod walk;
 
 use crate::core::NodeCore;
 use crate::resp::{Reply, Resp};

@@ -7,10 +7,12 @@ use super::{Args, Ctx, Outcome};
 
 /// All families. A new family is one line here.
 pub static FAMILIES: &[&[Spec]] = &[
+    super::bitmap::ROWS,
     super::client::ROWS,
     super::command::ROWS,
     super::config::ROWS,
     super::connection::ROWS,
+    super::keys::EXPIRY_ROWS,
     super::keys::ROWS,
     super::server::ROWS,
     super::string::ROWS,

@@ -128,7 +128,12 @@ fn insert(lane: &mut Lane, hash: u64, effect: &Effect<'_>, entry: Entry) {
     let hasher = lane.hasher.clone();
     let slot = lane.slot_mut(effect.slot);
     let before = slot.entries.allocation_size();
+    let full = slot.entries.capacity() == slot.entries.len();
     slot.entries.insert_unique(hash, entry, |entry| hasher.hash(entry.key()));
+    if full && slot.entries.capacity() > slot.entries.len() {
+        // There was no room and now there is: the table grew, or was cleaned up, and entries moved.
+        slot.moves = slot.moves.wrapping_add(1);
+    }
     let table = slot.entries.allocation_size() as i64 - before as i64;
     if table != 0 {
         lane.account(table);
@@ -192,6 +197,8 @@ fn shrink(lane: &mut Lane, slot: Slot) {
         let before = table.allocation_size();
         table.shrink_to(len * 2, |entry| hasher.hash(entry.key()));
         let after = table.allocation_size();
+        let slot = lane.slot_mut(slot);
+        slot.moves = slot.moves.wrapping_add(1);
         lane.account(after as i64 - before as i64);
     }
 }

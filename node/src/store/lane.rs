@@ -44,6 +44,8 @@ pub struct SlotTable {
     pub(super) entries: HashTable<Entry>,
     pub(super) bytes: usize,
     pub(super) expiring: u32,
+    /// How often entries have changed their buckets: the table grew, shrank or was cleaned up.
+    pub(super) moves: u32,
     pub(super) access: Access,
 }
 
@@ -190,6 +192,25 @@ impl Lane {
             .iter()
             .enumerate()
             .filter_map(move |(i, table)| Slot::new(((i << shift) | number) as u16).map(|slot| (slot, table)))
+    }
+
+    /// One of this lane's slots with its table, counted in the order of [`Self::slots`].
+    #[must_use]
+    pub fn slot_at(&self, index: usize) -> Option<(Slot, &SlotTable)> {
+        let table = self.slots.get(index)?;
+        Slot::new(((index << self.shift) | self.number) as u16).map(|slot| (slot, table))
+    }
+
+    /// Changes whenever entries of the slot change their buckets, and differs from process to process: a scan that
+    /// remembers a bucket remembers this with it.
+    #[must_use]
+    pub fn layout_tag(&self, slot: Slot) -> u16 {
+        self.hasher.hash(&self.slot(slot).moves.to_le_bytes()) as u16
+    }
+
+    /// What waits to become a batch.
+    pub fn pending_log(&mut self) -> &mut PendingLog {
+        &mut self.log
     }
 
     /// The keys of each database.

@@ -1,0 +1,15 @@
+//! Keys of any type: whether they are there, when they expire, what they are called, and whole databases.
+
+pub mod active;
+mod cursor;
+mod expire;
+mod expiry_rows;
+mod object;
+mod place;
+mod rows;
+mod scan;
+mod single;
+mod whole;
+
+pub use expiry_rows::ROWS as EXPIRY_ROWS;
+pub use rows::ROWS;
