@@ -3,6 +3,7 @@
 //! Whatever arrives is checked here once: a message that is short of a field or lies about a length becomes a
 //! [`convert::BadMessage`], never a panic (I12).
 
+pub mod channel;
 pub mod convert;
 pub mod redirect;
 pub mod transport;
