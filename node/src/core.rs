@@ -4,6 +4,7 @@ use crate::clients::Clients;
 use crate::cluster::admin::ClusterAdmin;
 use crate::config::{Config, Key};
 use crate::gauges::Gauges;
+use crate::resp::Error;
 use crate::serving::Serving;
 use crate::stats::Stats;
 use crate::stopping::Stopping;
@@ -12,6 +13,7 @@ use arc_swap::ArcSwap;
 use capstan_proto::env::{Boot, Env};
 use capstan_proto::ids::NodeId;
 use capstan_proto::topology::Topology;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 /// Whether a node belongs to a cluster.
@@ -142,5 +144,25 @@ impl NodeCore {
             }
             None => Role::Primary,
         }
+    }
+
+    /// Bytes that the data occupies, what is still being freed included.
+    #[must_use]
+    pub fn data_bytes(&self) -> usize {
+        self.lanes.memory() + self.lanes.memory_pending()
+    }
+
+    /// Whether `maxmemory` is reached: then commands that may need more are refused.
+    #[inline]
+    #[must_use]
+    pub fn is_over_memory_limit(&self) -> bool {
+        let most = self.config.size(Key::Maxmemory);
+        most != 0 && self.data_bytes() as u64 > most
+    }
+
+    /// Counts an error reply.
+    pub fn note_error(&self, error: &Error) {
+        self.stats.errors.fetch_add(1, Ordering::Relaxed);
+        self.gauges.note_error(&error.to_string());
     }
 }

@@ -1,15 +1,24 @@
 //! The data node: speaks RESP, keeps the data, serves under a lease.
 #![deny(unsafe_code)]
+/// The Redis that is right where versions differ, as INFO and HELLO announce it (DESIGN 13).
+pub const REDIS_VERSION: &str = "7.2.4";
+/// Our own version.
+pub const CAPSTAN_VERSION: &str = env!("CARGO_PKG_VERSION");
 
+pub mod accept;
 pub mod clients;
 pub mod cluster;
 pub mod commands;
 pub mod config;
+pub mod connection;
 pub mod core;
+pub mod dispatch;
 pub mod gauges;
 pub mod glob;
 pub mod info;
+pub mod input;
 pub mod numbers;
+pub mod output;
 pub mod resp;
 pub mod route;
 pub mod serving;
@@ -17,8 +26,3 @@ pub mod session;
 pub mod stats;
 pub mod stopping;
 pub mod store;
-
-/// The Redis that is right where versions differ, as INFO and HELLO announce it (DESIGN 13).
-pub const REDIS_VERSION: &str = "7.2.4";
-/// Our own version.
-pub const CAPSTAN_VERSION: &str = env!("CARGO_PKG_VERSION");

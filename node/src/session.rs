@@ -1,10 +1,12 @@
 //! What a connection remembers between commands. Pure state: who changes it are the commands and `dispatch`.
 
 use crate::clients::Client;
+use crate::commands::Outcome;
 use crate::commands::args::OwnedArgs;
 use crate::commands::lookup::Command;
-use crate::resp::Resp;
+use crate::resp::{Reply, Resp};
 use crate::store::watch::Watched;
+use capstan_proto::env::BoxFuture;
 use std::sync::Arc;
 
 /// The state of one connection.
@@ -32,6 +34,8 @@ pub struct Session {
     pub reply: ReplyMode,
     /// CLIENT NO-TOUCH: reads leave the access clock alone.
     pub no_touch: bool,
+    /// The answer of the last command comes later: no command of this connection runs before it is there.
+    pub later: Option<Later>,
     /// Close when the replies written so far have left (QUIT, a protocol error).
     pub closing: bool,
 }
@@ -41,6 +45,8 @@ pub struct Session {
 pub struct Multi {
     /// In the order in which they came.
     pub queue: Vec<(Command, OwnedArgs)>,
+    /// One may take more than a millisecond: EXEC runs off the I/O workers.
+    pub long: bool,
     /// One was refused: EXEC will abort.
     pub aborted: bool,
     /// What the queue occupies.
@@ -57,4 +63,16 @@ pub enum ReplyMode {
     Off,
     /// CLIENT REPLY SKIP was just said: no reply to the next command, then `On`.
     SkipNext,
+}
+
+/// An answer that has to be waited for: the future's outcome writes it. Nothing of the data may be held meanwhile.
+pub struct Later(pub BoxFuture<'static, Answer>);
+
+/// Writes the reply of a command that answered later.
+pub type Answer = Box<dyn FnOnce(&mut Reply) -> Outcome + Send>;
+
+impl std::fmt::Debug for Later {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Later(..)")
+    }
 }

@@ -233,8 +233,8 @@ impl Lane {
 
     /// The first half of a lookup, to have the entry in the cache when the command runs.
     #[inline]
-    pub fn prefetch_entry(&self, key: Key<'_>) {
-        self.slot(key.slot).entries.find(key.hash, |entry| {
+    pub fn prefetch_entry(&self, slot: Slot, hash: u64) {
+        self.slot(slot).entries.find(hash, |entry| {
             entry.prefetch();
             true
         });

@@ -10,6 +10,7 @@ use super::lane::{Access, Lane};
 use super::reclaim::Reclaimer;
 use capstan_proto::slot::{SLOTS, Slot};
 use parking_lot::{Mutex, MutexGuard};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use tokio::sync::Notify;
@@ -31,8 +32,47 @@ struct Padded {
     turn: Notify,
 }
 
-/// A lane that is held.
-pub type Held<'a> = MutexGuard<'a, Lane>;
+/// A lane that is held until this is dropped.
+#[allow(missing_debug_implementations)]
+pub struct Held<'a> {
+    lane: MutexGuard<'a, Lane>,
+    padded: &'a Padded,
+    long: bool,
+}
+
+impl Held<'_> {
+    /// Lets a thread that is parked for the lane have it for a moment; what was read before may have changed then.
+    pub fn bump(&mut self) {
+        MutexGuard::bump(&mut self.lane);
+    }
+}
+
+impl Deref for Held<'_> {
+    type Target = Lane;
+
+    #[inline]
+    fn deref(&self) -> &Lane {
+        &self.lane
+    }
+}
+
+impl DerefMut for Held<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Lane {
+        &mut self.lane
+    }
+}
+
+impl Drop for Held<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.long {
+            // Told a moment before the lock is free: who tries at once parks for that moment.
+            self.padded.long.store(false, Ordering::Release);
+            self.padded.turn.notify_waiters();
+        }
+    }
+}
 
 /// The lanes of a node.
 #[allow(missing_debug_implementations)]
@@ -116,20 +156,31 @@ impl Lanes {
 
     /// Takes a lane, however long that takes: for threads that may block.
     pub fn lock(&self, lane: usize) -> Held<'_> {
-        self.lanes[lane].lane.lock()
+        let padded = &self.lanes[lane];
+        Held { lane: padded.lane.lock(), padded, long: false }
+    }
+
+    /// Takes a lane for a command that may hold it for more than a millisecond: connections give up on it until its
+    /// turn. Not for I/O workers.
+    pub fn lock_long(&self, lane: usize) -> Held<'_> {
+        let mut held = self.lock(lane);
+        held.long = true;
+        held.padded.long.store(true, Ordering::Release);
+        held
     }
 
     /// Takes a lane only if it is free at this moment.
     #[inline]
     #[must_use]
     pub fn try_lock(&self, lane: usize) -> Option<Held<'_>> {
-        self.lanes[lane].lane.try_lock()
+        let padded = &self.lanes[lane];
+        padded.lane.try_lock().map(|lane| Held { lane, padded, long: false })
     }
 
     /// Takes a lane for an I/O worker.
     #[inline]
     pub fn enter(&self, lane: usize) -> Result<Held<'_>, Busy> {
-        match self.lanes[lane].lane.try_lock() {
+        match self.try_lock(lane) {
             Some(held) => Ok(held),
             None => self.enter_contended(lane),
         }
@@ -137,18 +188,17 @@ impl Lanes {
 
     #[cold]
     fn enter_contended(&self, lane: usize) -> Result<Held<'_>, Busy> {
-        let padded = &self.lanes[lane];
         for _ in 0..SPINS {
             std::hint::spin_loop();
-            if let Some(held) = padded.lane.try_lock() {
+            if let Some(held) = self.try_lock(lane) {
                 return Ok(held);
             }
-            if padded.long.load(Ordering::Acquire) {
+            if self.lanes[lane].long.load(Ordering::Acquire) {
                 return Err(Busy { lane });
             }
         }
         // Another worker holds it for microseconds, or was preempted holding it: parking beats spinning on.
-        Ok(padded.lane.lock())
+        Ok(self.lock(lane))
     }
 
     /// Waits until the long command that holds a lane lets go of it.
@@ -163,26 +213,18 @@ impl Lanes {
         }
     }
 
-    /// Takes some lanes for a long command, off the I/O workers, in ascending order (no deadlock).
-    pub fn lock_long(&self, wanted: impl IntoIterator<Item = usize>) -> Long<'_> {
-        let mut long = Long { lanes: self, held: Vec::new() };
-        for lane in wanted {
-            debug_assert!(
-                long.held.last().is_none_or(|(last, _)| *last < lane),
-                "ascending, or it may deadlock"
-            );
-            let guard = self.lanes[lane].lane.lock();
-            self.lanes[lane].long.store(true, Ordering::Release);
-            long.held.push((lane, Some(guard)));
-        }
-        long
+    /// Applies a node-wide record: all lanes are held, in ascending order, which is the barrier that it needs. May
+    /// block: not for I/O workers.
+    pub fn apply_node_wide(&self, record: NodeWide) {
+        let mut all: Vec<_> = (0..self.lanes.len()).map(|lane| self.lock_long(lane)).collect();
+        all.iter_mut().for_each(|lane| lane.apply_node_wide(record));
     }
 
-    /// Applies a node-wide record: all lanes are held, which is the barrier that it needs.
-    pub fn apply_node_wide(&self, record: NodeWide) {
-        let mut all = self.lock_long(0..self.lanes.len());
-        for lane in all.iter_mut() {
-            lane.apply_node_wide(record);
+    /// The first half of a lookup, for a command that will run soon.
+    #[inline]
+    pub fn prefetch_entry(&self, slot: Slot, hash: u64) {
+        if let Some(lane) = self.try_lock(self.of(slot)) {
+            lane.prefetch_entry(slot, hash);
         }
     }
 
@@ -198,31 +240,6 @@ impl Lanes {
                     lane.set_access(slot, wanted);
                 }
             }
-        }
-    }
-}
-
-/// Lanes that a long command holds; who waits for them is told when they are let go.
-#[allow(missing_debug_implementations)]
-pub struct Long<'a> {
-    lanes: &'a Lanes,
-    held: Vec<(usize, Option<Held<'a>>)>,
-}
-
-impl<'a> Long<'a> {
-    /// The lanes, in ascending order.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
-        self.held.iter_mut().filter_map(|(_, guard)| guard.as_deref_mut())
-    }
-}
-
-impl Drop for Long<'_> {
-    fn drop(&mut self) {
-        for (lane, guard) in &mut self.held {
-            let padded = &self.lanes.lanes[*lane];
-            padded.long.store(false, Ordering::Release);
-            drop(guard.take());
-            padded.turn.notify_waiters();
         }
     }
 }

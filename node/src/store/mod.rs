@@ -14,12 +14,13 @@ pub mod watch;
 
 pub use effect::{Change, Effect, NodeWide};
 pub use lane::{Access, Lane, SlotTable};
-pub use lanes::{Busy, Held, Lanes, Long};
+pub use lanes::{Busy, Held, Lanes};
 pub use raw::Entry;
 
 use crate::commands::args::Key;
 use capstan_proto::env::UnixMs;
-use capstan_proto::slot::Slot;
+use capstan_proto::slot::{SLOTS, Slot};
+use watch::{Watched, WatchedKey};
 
 /// The keyspace as one command sees it.
 #[allow(missing_debug_implementations)]
@@ -122,6 +123,57 @@ impl<'a> Data<'a> {
         for number in 0..self.lanes.count() {
             visit(self.lane_numbered(number));
         }
+    }
+
+    /// Visits every slot that holds something, lane by lane; between two slots others may have the lane, unless this
+    /// is part of a transaction.
+    pub fn each_slot(&mut self, mut visit: impl FnMut(Slot, &SlotTable)) {
+        for number in 0..self.lanes.count() {
+            for slot in (number..usize::from(SLOTS)).step_by(self.lanes.count()) {
+                let Some(slot) = Slot::new(slot as u16) else { continue };
+                let table = self.lane_numbered(number).slot(slot);
+                if table.is_empty() {
+                    continue;
+                }
+                visit(slot, table);
+                if let Locked::Roaming(Some(held)) = &mut self.locked {
+                    held.bump();
+                }
+            }
+        }
+    }
+
+    /// A connection watches a key from now on.
+    pub fn watch(&mut self, key: Key<'_>, watched: &mut Watched) {
+        let (db, now) = (self.db, self.now);
+        let lane = self.lane(key.slot);
+        let expired = lane.find(db, key).is_some_and(|entry| Lane::has_expired(entry, now));
+        let place = WatchedKey { db, slot: key.slot, hash: key.hash, key: key.bytes.into(), expired };
+        if let Some(flag) = watched.add(place) {
+            lane.watchers.add(db, key.bytes, flag);
+        }
+    }
+
+    /// A connection watches nothing any more.
+    pub fn unwatch(&mut self, watched: &mut Watched) {
+        let (keys, Some(flag)) = watched.take() else { return };
+        if !matches!(self.locked, Locked::Many(_)) {
+            self.locked = Locked::Roaming(None);
+        }
+        for key in keys {
+            self.lane(key.slot).watchers.remove(key.db, &key.key, &flag);
+        }
+    }
+
+    /// Whether a watched key has changed, or has expired since it was watched.
+    pub fn is_dirty(&mut self, watched: &Watched) -> bool {
+        let now = self.now;
+        watched.is_dirty()
+            || watched.keys().iter().any(|key| {
+                let place = Key { bytes: &key.key, slot: key.slot, hash: key.hash };
+                let lane = self.lane(key.slot);
+                !key.expired && lane.find(key.db, place).is_some_and(|e| Lane::has_expired(e, now))
+            })
     }
 
     /// Applies a node-wide record, behind a barrier of all lanes.

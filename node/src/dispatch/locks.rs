@@ -1,0 +1,121 @@
+//! Which lanes a command needs, and whether it may touch what is in them: owner, role and lease, under the lane lock
+//! (►8).
+
+use super::Now;
+use super::execute::{Patience, Refused};
+use crate::commands::args::KeyAt;
+use crate::commands::{Flags, Spec};
+use crate::core::NodeCore;
+use crate::resp::Error;
+use crate::route;
+use crate::session::Session;
+use crate::store::lanes::LANES_MAX;
+use crate::store::{Access, Busy, Held, Lane, Locked};
+use capstan_proto::rules::{Rule, Rules};
+
+/// A set of lanes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LaneSet([u64; LANES_MAX / 64]);
+
+impl LaneSet {
+    pub(super) const NONE: Self = Self([0; LANES_MAX / 64]);
+
+    pub(super) const fn add(&mut self, lane: usize) {
+        self.0[lane / 64] |= 1 << (lane % 64);
+    }
+
+    pub(super) const fn has(&self, lane: usize) -> bool {
+        self.0[lane / 64] & (1 << (lane % 64)) != 0
+    }
+}
+
+/// Takes one lane.
+#[inline]
+pub(super) fn claim(core: &NodeCore, lane: usize, patience: Patience) -> Result<Held<'_>, Busy> {
+    match patience {
+        Patience::Worker => core.lanes.enter(lane),
+        Patience::Blocks => Ok(core.lanes.lock_long(lane)),
+    }
+}
+
+/// Takes several lanes in ascending order, so that no two commands wait for each other. A worker that meets a long
+/// command lets all of them go.
+pub(super) fn claim_set<'c>(
+    core: &'c NodeCore,
+    set: &LaneSet,
+    patience: Patience,
+) -> Result<Locked<'c>, Busy> {
+    let wanted = |lane| set.has(lane).then(|| claim(core, lane, patience)).transpose();
+    Ok(Locked::Many((0..core.lanes.count()).map(wanted).collect::<Result<_, _>>()?))
+}
+
+/// Takes the lanes of a command with several keys, and checks each key.
+pub(super) fn claim_all<'c>(
+    core: &'c NodeCore,
+    session: &Session,
+    spec: &'static Spec,
+    keys: &[KeyAt],
+    now: Now,
+    patience: Patience,
+) -> Result<Locked<'c>, Refused> {
+    let first = core.lanes.of(keys[0].slot);
+    if keys.iter().all(|key| core.lanes.of(key.slot) == first) {
+        let held = claim(core, first, patience)?;
+        for key in keys {
+            may_touch(core, session, spec, &held, key, now)?;
+        }
+        return Ok(Locked::One(held));
+    }
+    let mut set = LaneSet::NONE;
+    keys.iter().for_each(|key| set.add(core.lanes.of(key.slot)));
+    let locked = claim_set(core, &set, patience)?;
+    may_touch_all(core, session, spec, &locked, keys, now)?;
+    Ok(locked)
+}
+
+/// Checks keys whose lanes are held.
+pub(super) fn may_touch_all(
+    core: &NodeCore,
+    session: &Session,
+    spec: &'static Spec,
+    locked: &Locked<'_>,
+    keys: &[KeyAt],
+    now: Now,
+) -> Result<(), Error> {
+    let Locked::Many(held) = locked else { return Ok(()) };
+    for key in keys {
+        if let Some(lane) = &held[core.lanes.of(key.slot)] {
+            may_touch(core, session, spec, lane, key, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether this node may run a command on a key: it is the slot's primary and its lease holds, or the exact reason
+/// why not. The lane is held, so what is found here stays true while the command runs (►8).
+#[inline]
+pub(super) fn may_touch(
+    core: &NodeCore,
+    session: &Session,
+    spec: &'static Spec,
+    lane: &Lane,
+    key: &KeyAt,
+    now: Now,
+) -> Result<(), Error> {
+    match lane.slot(key.slot).access() {
+        Access::Mine if core.serving.covers(now.boot) => Ok(()),
+        Access::Mine if !Rules::ALL.on(Rule::CheckUnderLaneLock) => Ok(()),
+        Access::Mine => Err(Error::ClusterDown),
+        access @ (Access::Replica | Access::Elsewhere | Access::Unassigned) => {
+            route::check(core, session, spec, key.slot, access)
+        }
+    }
+}
+
+/// Whether a command on the whole node may run: one that writes needs the lease.
+pub(super) fn may_roam(core: &NodeCore, spec: &'static Spec, now: Now) -> Result<(), Error> {
+    if spec.flags.has(Flags::WRITE) && !core.serving.covers(now.boot) {
+        return Err(Error::ClusterDown);
+    }
+    Ok(())
+}
