@@ -94,10 +94,12 @@ impl MetaGroup {
     fn step(choice: &mut Choice, address: &str) {
         // A connection that is silently dead is not used again.
         choice.channels.remove(address);
-        match choice.leader.take() {
+        match &choice.leader {
             // The named leader failed: back to the list, where it was left.
-            Some(leader) if leader == address => {}
-            Some(_) | None => choice.next = choice.next.wrapping_add(1),
+            Some(leader) if leader == address => choice.leader = None,
+            // Somebody has named another one meanwhile: that one is next.
+            Some(_) => {}
+            None => choice.next = choice.next.wrapping_add(1),
         }
     }
 

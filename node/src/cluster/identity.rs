@@ -73,7 +73,9 @@ impl Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// Another process has it.
-    #[error("the data folder {0} is in use by another process: stop that one first, or give this node its own --dir")]
+    #[error(
+        "the data folder {0} is in use by another process: stop that one first, or give this node its own --dir"
+    )]
     InUse(PathBuf),
     /// A file does not hold what was written to it.
     #[error("{path} is damaged ({why}): {remedy}")]
@@ -227,7 +229,8 @@ mod tests {
         let first = Folder::open(&env, "/data").expect("free").identity().expect("fresh");
         let folder = Folder::open(&env, "/data").expect("free again");
         assert_eq!(folder.identity().expect("kept").node, first.node);
-        let mut topology = Topology { version: Version { generation: 1, index: 9 }, ..Topology::default() };
+        let mut topology = Topology::default();
+        topology.version = Version { generation: 1, index: 9 };
         topology.set(Row::Setting { name: "history-length".into(), value: "7".into() });
         folder.keep_cluster_state(&topology).expect("written");
         assert_eq!(folder.cluster_state().expect("whole"), Some(topology));

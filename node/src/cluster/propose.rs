@@ -1,0 +1,104 @@
+//! What clients of this node ask of the meta group: settings of the cluster (CONFIG SET).
+//!
+//! It decides when an answer is one: committed, and in force in this node's lanes. A request whose answer was lost is
+//! asked again under its own id, which does it once; when time runs out without an answer the outcome is unknown, and
+//! that is what is said.
+
+use super::admin::{AdminError, ClusterAdmin};
+use super::client::MetaGroup;
+use super::life::Life;
+use bytes::Bytes;
+use capstan_proto::env::BoxFuture;
+use capstan_proto::ids::Version;
+use capstan_proto::rpc::v1::admin_client::AdminClient;
+use capstan_proto::rpc::{redirect, v1};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A client waits so long for a change of the cluster.
+const LIMIT: Duration = Duration::from_secs(10);
+/// The pause before it is asked again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The way to the meta group for this node's clients.
+#[derive(Debug)]
+pub struct Proposer {
+    life: Arc<Life>,
+    group: MetaGroup,
+}
+
+impl Proposer {
+    /// For a registered life, with a choice of servers of its own.
+    #[must_use]
+    pub const fn new(life: Arc<Life>, group: MetaGroup) -> Self {
+        Self { life, group }
+    }
+
+    async fn propose(&self, verb: v1::verb::Verb) -> Result<(), AdminError> {
+        let mut id = [0; 16];
+        self.life.core.env.random.fill(&mut id);
+        let request = v1::ProposeRequest {
+            request_id: Bytes::copy_from_slice(&id),
+            author: format!("node {}", self.life.node),
+            verb: Some(v1::Verb { verb: Some(verb) }),
+        };
+        let mut sent = Sent::Never;
+        let asked = tokio::time::timeout(LIMIT, self.ask(request, &mut sent)).await;
+        match asked {
+            Ok(done) => done,
+            Err(_) => Err(match sent {
+                Sent::Never => AdminError::Unreachable("no leader answered in time".to_owned()),
+                Sent::Perhaps => AdminError::Unknown(format!("no answer within {} s", LIMIT.as_secs())),
+            }),
+        }
+    }
+
+    async fn ask(&self, request: v1::ProposeRequest, sent: &mut Sent) -> Result<(), AdminError> {
+        loop {
+            let (address, channel) =
+                self.group.pick().map_err(|error| AdminError::Unreachable(error.to_string()))?;
+            let before = *sent;
+            *sent = Sent::Perhaps;
+            match AdminClient::new(channel).propose(request.clone()).await {
+                Ok(reply) => return self.settled(reply.into_inner()).await,
+                Err(status) => {
+                    let led = redirect::leader(&status).is_some();
+                    if led || redirect::never_sent(&status) {
+                        *sent = before;
+                    } else if !redirect::try_the_next(&status) {
+                        return Err(AdminError::Rejected(status.message().to_owned()));
+                    }
+                    self.group.failed(&address, &status);
+                    if !led {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A client that got its answer finds the change in force here.
+    async fn settled(&self, reply: v1::ProposeReply) -> Result<(), AdminError> {
+        if !reply.done {
+            return Err(AdminError::Rejected(reply.rejected_why));
+        }
+        let version = reply.version.and_then(|version| Version::try_from(version).ok()).unwrap_or_default();
+        let mut in_force = self.life.in_force.subscribe();
+        // The sender lives in `life`: an error cannot happen while this is awaited.
+        let _ = in_force.wait_for(|reached| *reached >= version).await;
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Sent {
+    Never,
+    Perhaps,
+}
+
+impl ClusterAdmin for Proposer {
+    fn set_setting<'a>(&'a self, name: &'a str, value: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
+        let setting = v1::Setting { name: name.to_owned(), value: value.to_owned() };
+        Box::pin(self.propose(v1::verb::Verb::SetSetting(setting)))
+    }
+}
