@@ -281,6 +281,11 @@ impl LeaseTable {
         refuse_all(&self.take_round(round), Refusal::NoQuorum)
     }
 
+    /// Nobody will confirm or fail the running round: its heartbeats stay unanswered, the next round may begin.
+    pub fn abandon_round(&mut self) {
+        self.running = None;
+    }
+
     fn take_round(&mut self, round: RoundId) -> Vec<Waiting> {
         match self.running.take_if(|running| running.id == round) {
             Some(running) => running.heartbeats,
