@@ -4,6 +4,7 @@
 //! missed ends the program with code 1. What is compared by default: `capstan dev --shards 1` (a node of a real
 //! cluster, serving under a lease, one worker) and `redis-server --cluster-enabled yes` without persistence.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a program whose product is its output
 
 mod commands;
