@@ -19,6 +19,7 @@ use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
 };
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 /// What a client calls itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,6 +116,14 @@ impl Client {
         self.waiting.store(bytes, Relaxed);
     }
 
+    /// Has the client go: it executes nothing more, but the replies to what it has executed still leave.
+    pub fn finish(&self) {
+        self.killed.store(true, Relaxed);
+        if let Some(socket) = &self.socket {
+            let _ = socket2::SockRef::from(&**socket).shutdown(std::net::Shutdown::Read);
+        }
+    }
+
     /// Cuts the client off: commands that it has sent and that have not begun are not executed any more.
     pub fn kill(&self) {
         self.killed.store(true, Relaxed);
@@ -182,6 +191,7 @@ pub struct Clients {
     all: Mutex<BTreeMap<u64, Arc<Client>>>,
     last: AtomicU64,
     count: AtomicU32,
+    left: Notify,
 }
 
 /// A connection's place in the list, given up when it is dropped.
@@ -203,6 +213,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.clients.all.lock().remove(&self.client.id);
         self.clients.count.fetch_sub(1, Relaxed);
+        self.clients.left.notify_waiters();
     }
 }
 
@@ -263,6 +274,20 @@ impl Clients {
     #[must_use]
     pub fn count(&self) -> u32 {
         self.count.load(Relaxed)
+    }
+
+    /// Returns when nobody is connected any more.
+    pub async fn all_gone(&self) {
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            // Enlist first, then look: one that leaves in between is not missed.
+            left.as_mut().enable();
+            if self.count() == 0 {
+                return;
+            }
+            left.await;
+        }
     }
 
     /// All of them, by id.

@@ -163,6 +163,12 @@ impl NodeCore {
     /// Counts an error reply.
     pub fn note_error(&self, error: &Error) {
         self.stats.errors.fetch_add(1, Ordering::Relaxed);
-        self.gauges.note_error(&error.to_string());
+        self.gauges.note_error(error);
+    }
+
+    /// Whether clients must say a password.
+    #[must_use]
+    pub fn needs_password(&self) -> bool {
+        !self.config.text(Key::Requirepass).is_empty()
     }
 }

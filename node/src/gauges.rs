@@ -103,7 +103,8 @@ impl Gauges {
     }
 
     /// An error reply was given; its code is the first word.
-    pub fn note_error(&self, text: &str) {
+    pub fn note_error(&self, error: &impl std::fmt::Display) {
+        let text = error.to_string();
         let code = text.split(' ').next().unwrap_or("ERR");
         let mut errors = self.errors.lock();
         let has_room = errors.len() < CODES_MAX;
@@ -155,8 +156,8 @@ mod tests {
     #[test]
     fn errors_are_counted_by_code_and_the_codes_are_bounded() {
         let gauges = Gauges::default();
-        gauges.note_error("WRONGTYPE Operation against");
-        gauges.note_error("WRONGTYPE again");
+        gauges.note_error(&"WRONGTYPE Operation against");
+        gauges.note_error(&"WRONGTYPE again");
         (0..1000).for_each(|i| gauges.note_error(&format!("CODE{i} x")));
         let errors = gauges.errors();
         assert_eq!(errors.len(), CODES_MAX);

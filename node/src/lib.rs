@@ -21,6 +21,7 @@ pub mod numbers;
 pub mod output;
 pub mod resp;
 pub mod route;
+pub mod server;
 pub mod serving;
 pub mod session;
 pub mod stats;

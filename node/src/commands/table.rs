@@ -16,7 +16,6 @@ pub static FAMILIES: &[&[Spec]] = &[
     super::keys::ROWS,
     super::server::ROWS,
     super::string::ROWS,
-    super::transaction::ROWS,
 ];
 
 /// One command, or one subcommand of a container.
@@ -82,6 +81,14 @@ impl Spec {
     #[must_use]
     pub const fn fits(&self, argc: usize) -> bool {
         if self.arity >= 0 { argc == self.arity as usize } else { argc >= self.arity.unsigned_abs() as usize }
+    }
+}
+
+impl Spec {
+    /// Whether a container is a command of its own when it stands alone (COMMAND).
+    #[must_use]
+    pub const fn runs_alone(&self, argc: usize) -> bool {
+        argc == 1 && self.arity == -1
     }
 }
 

@@ -184,10 +184,10 @@ impl From<Error> for Refused {
 /// What can be checked without a lane: known, arity, authentication, allowed in MULTI, same slot, memory.
 #[inline]
 fn admit(core: &NodeCore, session: &Session, spec: &'static Spec, call: &Call<'_>) -> Result<(), Error> {
-    if !spec.subcommands.is_empty() || !spec.fits(call.args.len()) {
+    if !spec.fits(call.args.len()) || (!spec.subcommands.is_empty() && !spec.runs_alone(call.args.len())) {
         return Err(misfit(spec, call));
     }
-    if !session.authenticated && !spec.flags.has(Flags::NO_AUTH) {
+    if !session.authenticated && !spec.flags.has(Flags::NO_AUTH) && core.needs_password() {
         return Err(Error::NoAuth);
     }
     if spec.flags.has(Flags::NO_MULTI) && session.multi.is_some() {

@@ -1,0 +1,166 @@
+//! A data node from start to end: folder, sockets, clients, and a stop that loses nothing that was executed.
+//!
+//! [`Server::bind`] fails with a message that says what to do; [`Server::serve`] runs until it is told to stop, by its
+//! caller (signals) or by SHUTDOWN. Then nobody is accepted any more, each connection finishes the commands it has
+//! begun, its replies leave, and it ends; who is not done within [`GRACE`] is cut off.
+
+mod housekeeping;
+mod listen;
+
+use crate::accept;
+use crate::cluster::control::{self, ControlConfig, ControlError};
+use crate::cluster::identity::{Folder, FolderError};
+use crate::config::{Config, Key};
+use crate::core::{Mode, NodeCore};
+use capstan_proto::env::Env;
+use capstan_proto::ids::NodeId;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// How long connections may take to finish when the node stops.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The folder is that of a node of a cluster, and the node was started without one.
+    #[error(
+        "the data folder {0} belongs to a node of a cluster: start it with --meta, or choose another --dir for a node of its own"
+    )]
+    OfACluster(String),
+    /// The control path cannot go on.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] listen::ListenError),
+    /// Its background tasks failed.
+    #[error("the node ended: {0}")]
+    Ended(String),
+}
+
+/// What a node is started with.
+#[derive(Debug, Default)]
+pub struct NodeConfig {
+    /// The settings, from file, environment and flags.
+    pub settings: Config,
+    /// What the control path of a node in a cluster needs.
+    pub control: ControlConfig,
+}
+
+/// A node that listens and does not serve yet.
+#[allow(missing_debug_implementations)]
+pub struct Server {
+    core: Arc<NodeCore>,
+    listeners: Vec<TcpListener>,
+    control: ControlConfig,
+    /// The folder of a node that is alone, locked until it has ended. In a cluster the control path holds it.
+    folder: Option<Folder>,
+}
+
+/// Starts a node and serves until `stop` or SHUTDOWN.
+pub async fn run(env: Env, config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
+    Server::bind(env, config).await?.serve(stop).await
+}
+
+impl Server {
+    /// Takes the data folder and the client port.
+    pub async fn bind(env: Env, config: NodeConfig) -> Result<Self, NodeError> {
+        let settings = config.settings;
+        let alone = if settings.in_cluster() { None } else { Some(open_alone(&env, &settings).await?) };
+        let listeners = listen::all(&settings).await?;
+        let core = NodeCore::new(env, settings);
+        let folder = alone.map(|(folder, id)| {
+            // Set once, here: nobody else could have been first.
+            let _ = core.id.set(id);
+            folder
+        });
+        for listener in &listeners {
+            if let Ok(address) = listener.local_addr() {
+                let _ = core.port.set(address.port());
+                tracing::info!(%address, "listening for clients");
+            }
+        }
+        Ok(Self { core, listeners, control: config.control, folder })
+    }
+
+    /// What connections and tests share.
+    #[must_use]
+    pub const fn core(&self) -> &Arc<NodeCore> {
+        &self.core
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Serves until `stop` or SHUTDOWN.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
+        let core = self.core;
+        let mut tasks = tokio::task::JoinSet::new();
+        for listener in self.listeners {
+            tasks.spawn(accept::clients(core.clone(), listener));
+        }
+        tasks.spawn(housekeeping::run(core.clone()));
+        let control = control(core.clone(), self.control);
+        tokio::pin!(control);
+        tracing::info!(version = crate::CAPSTAN_VERSION, "ready");
+        let ended = tokio::select! {
+            () = stop => Ok(()),
+            () = core.stopping.begun() => Ok(()),
+            ended = &mut control => ended.map_err(NodeError::from),
+            // These tasks have no end of their own: one that ends has failed.
+            ended = tasks.join_next() => Err(NodeError::Ended(format!("{ended:?}"))),
+        };
+        core.stopping.begin();
+        tasks.shutdown().await;
+        finish_clients(&core).await;
+        drop(self.folder);
+        tracing::info!("stopped");
+        ended
+    }
+}
+
+/// The control path of a node in a cluster; a node that is alone has none and waits for ever.
+async fn control(core: Arc<NodeCore>, config: ControlConfig) -> Result<(), ControlError> {
+    match core.mode {
+        Mode::Cluster => control::run_on_own_thread(core, config).await,
+        Mode::Emulated => std::future::pending().await,
+    }
+}
+
+/// The folder and the id of a node that is alone. Without a folder the id is a new one at each start.
+async fn open_alone(env: &Env, settings: &Config) -> Result<(Folder, NodeId), NodeError> {
+    let (env, dir) = (env.clone(), settings.text(Key::Dir));
+    let opened = tokio::task::spawn_blocking(move || {
+        let folder = Folder::open(&env, &dir)?;
+        let identity = folder.identity()?;
+        // Serving all slots of a cluster's node from a copy of nothing would answer its clients wrongly.
+        match identity.group {
+            Some(_) => Err(NodeError::OfACluster(dir.as_ref().clone())),
+            None => Ok((folder, identity.node)),
+        }
+    });
+    opened.await.unwrap_or_else(|error| Err(NodeError::Ended(error.to_string())))
+}
+
+/// Lets every connection finish, and cuts off those that do not.
+async fn finish_clients(core: &NodeCore) {
+    core.clients.list().iter().for_each(|client| client.finish());
+    if tokio::time::timeout(GRACE, core.clients.all_gone()).await.is_ok() {
+        return;
+    }
+    let late = core.clients.list();
+    tracing::warn!(clients = late.len(), "not done in time: cut off");
+    late.iter().for_each(|client| client.kill());
+    if tokio::time::timeout(GRACE, core.clients.all_gone()).await.is_err() {
+        tracing::warn!(clients = core.clients.count(), "connections are still busy");
+    }
+}
