@@ -303,3 +303,6 @@ fn slow_number(bytes: &[u8], at: usize) -> Result<Option<(i64, usize)>, LineErro
         None => Err(LineError::NotANumber),
     }
 }
+
+#[cfg(test)]
+mod tests;

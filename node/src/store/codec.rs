@@ -112,3 +112,64 @@ pub fn decode(bytes: &[u8]) -> Result<(Effect<'_>, &[u8]), DecodeError> {
 fn take<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), DecodeError> {
     bytes.split_first_chunk::<N>().map(|(taken, rest)| (*taken, rest)).ok_or(DecodeError::Short)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn change() -> impl Strategy<Value = (u8, Vec<u8>, Option<u64>, u32)> {
+        (0u8..4, proptest::collection::vec(any::<u8>(), 0..64), any::<Option<u64>>(), any::<u32>())
+    }
+
+    fn built<'a>(kind: u8, value: &'a [u8], at: Option<u64>, offset: u32) -> Change<'a> {
+        let at = at.map(UnixMs);
+        match kind {
+            0 => Change::Set { value, expires: at },
+            1 => Change::Write { offset, bytes: value },
+            2 => Change::Expire { at },
+            _ => Change::Delete,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_reads_back_one_after_the_other(
+            effects in proptest::collection::vec(
+                (0..capstan_proto::slot::SLOTS, any::<u8>(), proptest::collection::vec(any::<u8>(), 0..40), change()),
+                0..8)
+        ) {
+            let mut bytes = Vec::new();
+            let built: Vec<_> = effects.iter().map(|(slot, db, key, (kind, value, at, offset))| Effect {
+                slot: Slot::new(*slot).expect("below SLOTS"),
+                db: *db,
+                key,
+                change: built(*kind, value, *at, *offset),
+            }).collect();
+            built.iter().for_each(|effect| encode(effect, &mut bytes));
+            let mut rest = &bytes[..];
+            for effect in &built {
+                let (read, after) = decode(rest).expect("was written by encode");
+                prop_assert_eq!(&read, effect);
+                rest = after;
+            }
+            prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn a_cut_or_flipped_entry_is_refused_or_read_but_never_panics(
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..64), op in 0u8..6, cut in any::<usize>()
+        ) {
+            if let Some(first) = bytes.first_mut() { *first = op; }
+            let _ = decode(&bytes);
+            let effect = Effect {
+                slot: Slot::of_key(&bytes), db: 1, key: &bytes,
+                change: Change::Set { value: b"value", expires: Some(UnixMs(7)) },
+            };
+            let mut whole = Vec::new();
+            encode(&effect, &mut whole);
+            let cut = cut % whole.len();
+            prop_assert_eq!(decode(&whole[..cut]), Err(DecodeError::Short));
+        }
+    }
+}
