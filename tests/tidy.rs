@@ -159,10 +159,12 @@ fn nothing_is_left_for_later_in_the_code() {
 #[test]
 fn only_the_env_reads_clocks_and_draws_random_numbers() {
     let reads =
-        ["Instant::now", "SystemTime::now", "thread_rng", "rand::random", "thread::sleep", "::from_entropy"];
+        ["Instant::now", "SystemTime::now", "thread_rng(", "rand::random", "thread::sleep", "::from_entropy"];
     let outside = sources().into_iter().filter(|source| !source.path.starts_with(ENV));
     let breaches = outside.flat_map(|source| {
         let mut hits = lines_with(&source, &reads);
+        // openraft's seam for chance has that name.
+        hits.retain(|hit| !(source.path == "meta/src/raft/types.rs" && hit.ends_with("thread_rng(")));
         // Generated code is exempt where it is included, not where we write.
         if source.path != "proto/src/rpc/mod.rs" {
             hits.extend(lines_with(&source, &["clippy::disallowed_methods"]));

@@ -1,4 +1,5 @@
 //! What tests of the whole product share: servers as processes, and a client that shows the bytes.
+#![forbid(unsafe_code)]
 
 pub mod dev;
 pub mod process;
