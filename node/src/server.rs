@@ -109,6 +109,7 @@ impl Server {
             tasks.spawn(accept::clients(core.clone(), listener));
         }
         tasks.spawn(housekeeping::run(core.clone()));
+        tasks.spawn(crate::commands::keys::active::run(core.clone()));
         let control = control(core.clone(), self.control);
         tokio::pin!(control);
         tracing::info!(version = crate::CAPSTAN_VERSION, "ready");

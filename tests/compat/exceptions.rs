@@ -21,6 +21,11 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     Exception { command: "OBJECT ENCODING newdigit", capstan: "$3\r\nint\r\n", reason: ONE_STRING },
     Exception { command: "OBJECT ENCODING fresh", capstan: "$3\r\nint\r\n", reason: ONE_STRING },
     Exception { command: "OBJECT ENCODING float", capstan: "$3\r\nint\r\n", reason: ONE_STRING },
+    Exception {
+        command: "OBJECT IDLETIME k",
+        capstan: "-ERR Access times are not tracked: this server has no eviction policy but noeviction\r\n",
+        reason: "no access clock is kept while nothing can be evicted, and no number is made up",
+    },
 ];
 
 /// Redis remembers how a string came to be (raw after APPEND), here its value alone tells.

@@ -8,5 +8,5 @@ pub fn write(out: &mut Reply, container: &str, lines: &[&str]) {
     out.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     lines.iter().for_each(|line| out.simple(line));
     out.simple("HELP");
-    out.simple("    Print this help.");
+    out.simple("    Prints this help.");
 }

@@ -23,6 +23,8 @@ pub mod lookup;
 pub mod server;
 pub mod string;
 pub mod table;
+pub mod transaction;
+mod transaction_rows;
 #[cfg(test)]
 mod walk;
 

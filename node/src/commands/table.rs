@@ -16,6 +16,7 @@ pub static FAMILIES: &[&[Spec]] = &[
     super::keys::ROWS,
     super::server::ROWS,
     super::string::ROWS,
+    super::transaction::ROWS,
 ];
 
 /// One command, or one subcommand of a container.

@@ -246,7 +246,9 @@ fn attempt(
 ) -> Result<bool, Refused> {
     let Some(command) = call.command else { return Err(unknown(call.args).into()) };
     let spec = command.spec;
-    admit(core, session, spec, call)?;
+    if let Err(error) = admit(core, session, spec, call) {
+        return Err(super::queue::refused(core, session, spec, error, now).into());
+    }
     if session.multi.is_some() && !spec.flags.has(Flags::UNQUEUED) {
         return super::queue::push(core, session, out, call, command, now).map(|()| false);
     }

@@ -6,8 +6,8 @@
 use super::Now;
 use super::execute::{Call, Patience, Refused};
 use super::locks::{self, LaneSet};
-use crate::commands::Flags;
 use crate::commands::lookup::Command;
+use crate::commands::{Flags, Spec};
 use crate::config::Key;
 use crate::core::{Mode, NodeCore};
 use crate::resp::{Error, Reply};
@@ -72,6 +72,23 @@ pub(super) fn lock<'c>(
             Err(error.into())
         }
     }
+}
+
+/// A command that was refused before it ran aborts the transaction that is open; EXEC itself ends it.
+#[cold]
+pub(super) fn refused(core: &NodeCore, session: &mut Session, spec: &Spec, error: Error, now: Now) -> Error {
+    if !spec.flags.has(Flags::EXEC) {
+        if let Some(multi) = &mut session.multi {
+            multi.aborted = true;
+        }
+        return error;
+    }
+    session.multi = None;
+    let roaming = Locked::Roaming(None);
+    Data::new(&core.lanes, roaming, session.db, now.wall).unwatch(&mut session.watched);
+    let text = error.to_string();
+    let text = text.strip_prefix("ERR ").unwrap_or(&text);
+    Error::Custom(format!("EXECABORT Transaction discarded because of: {text}").into())
 }
 
 fn check(core: &NodeCore, session: &Session, locked: &Locked<'_>, now: Now) -> Result<(), Error> {

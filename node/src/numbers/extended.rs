@@ -34,7 +34,8 @@ pub enum Read {
     Invalid,
 }
 
-/// Reads decimal text: sign, digits with an optional point, optional exponent; no blanks. Hexadecimal is refused.
+/// Reads text as C's strtold does: sign, digits with an optional point, optional exponent, in decimal or after `0x` in
+/// hexadecimal; no blanks.
 #[must_use]
 pub fn read(text: &[u8]) -> Read {
     if text.len() >= TEXT_MAX {
@@ -48,10 +49,41 @@ pub fn read(text: &[u8]) -> Read {
     if rest.eq_ignore_ascii_case(b"inf") || rest.eq_ignore_ascii_case(b"infinity") {
         return Read::Infinite;
     }
+    if let [b'0', b'x' | b'X', digits @ ..] = rest {
+        return hexadecimal(negative, digits).map_or(Read::Invalid, Read::Finite);
+    }
     match decimal(rest).and_then(|(digits, power)| from_decimal(negative, &digits, power)) {
         Some(number) => Read::Finite(number),
         None => Read::Invalid,
     }
+}
+
+/// What follows `0x`: digits with an optional point, and after `p` a power of two.
+fn hexadecimal(negative: bool, text: &[u8]) -> Option<Extended> {
+    let (digits, power) = match text.iter().position(|byte| byte.eq_ignore_ascii_case(&b'p')) {
+        Some(at) => (&text[..at], std::str::from_utf8(&text[at + 1..]).ok()?.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (mut head, mut exponent, mut sticky) = (0u128, power.clamp(-100_000, 100_000), false);
+    let (mut seen_digit, mut seen_point) = (false, false);
+    for &byte in digits {
+        if byte == b'.' && !seen_point {
+            seen_point = true;
+            continue;
+        }
+        let digit = char::from(byte).to_digit(16)?;
+        seen_digit = true;
+        exponent -= 4 * i32::from(seen_point);
+        if head >> 120 == 0 {
+            head = head << 4 | u128::from(digit);
+        } else {
+            sticky |= digit != 0;
+            exponent += 4;
+        }
+    }
+    let number = round(negative, head, exponent, sticky).filter(|_| seen_digit)?;
+    // What is too small to be told from zero is out of range.
+    (head == 0 || number.mantissa != 0).then_some(number)
 }
 
 /// The digits of a decimal text, and the power of ten that they are to be multiplied with.
@@ -289,6 +321,16 @@ mod tests {
 
     // What redis-server 7.0.15 on x86-64 answers to SET a, INCRBYFLOAT b.
     #[test]
+    fn hexadecimal_is_read_as_c_reads_it() {
+        for (text, value) in
+            [("0x10", "16"), ("-0x.8", "-0.5"), ("0X1.8p3", "12"), ("0x0", "0"), ("0xfp-1", "7.5")]
+        {
+            let Read::Finite(number) = read(text.as_bytes()) else { panic!("{text}") };
+            assert_eq!(String::from_utf8_lossy(&number.text()), value, "{text}");
+        }
+    }
+
+    #[test]
     fn sums_are_those_of_redis_to_the_digit() {
         for (a, b, want) in [
             ("10.50", "0.1", "10.6"),
@@ -314,8 +356,24 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        for bad in ["", "abc", " 1", "1 ", "1e", "1e+", "0x10", "nan", "1e5000", "1e-5000", ".", "1..2", "-"]
-        {
+        for bad in [
+            "",
+            "abc",
+            " 1",
+            "1 ",
+            "1e",
+            "1e+",
+            "0x",
+            "0xg",
+            "0x1p",
+            "0x1p99999",
+            "nan",
+            "1e5000",
+            "1e-5000",
+            ".",
+            "1..2",
+            "-",
+        ] {
             assert_eq!(read(bad.as_bytes()), Read::Invalid, "{bad:?}");
         }
         assert_eq!(read(b"-inf"), Read::Infinite);

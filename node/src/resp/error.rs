@@ -35,6 +35,8 @@ pub enum Error {
     DbIndexOutOfRange,
     /// The source and the destination of a COPY or RENAME are the same.
     SameObject,
+    /// A word that the command does not know among its options, as it came.
+    UnsupportedOption(Box<[u8]>),
     /// A wrong number of arguments, with the command's full name (`client|kill`).
     WrongArity(Box<str>),
     /// No such command; the name and the first arguments, cut as Redis cuts them.
@@ -118,6 +120,12 @@ impl Error {
 
     /// Appends the text that follows the `-`.
     pub fn text(&self, out: &mut Vec<u8>) {
+        if let Self::UnsupportedOption(option) = self {
+            // Redis shows the bytes themselves, up to the first zero.
+            out.extend_from_slice(b"ERR Unsupported option ");
+            out.extend(option.iter().take_while(|byte| **byte != 0));
+            return;
+        }
         out.extend_from_slice(self.to_string().as_bytes());
     }
 }
@@ -131,6 +139,9 @@ impl std::fmt::Display for Error {
             Self::Ask { slot, host, port } => write!(f, "ASK {slot} {host}:{port}"),
             Self::InvalidExpire(command) => {
                 write!(f, "ERR invalid expire time in '{command}' command")
+            }
+            Self::UnsupportedOption(option) => {
+                return write!(f, "ERR Unsupported option {}", String::from_utf8_lossy(option));
             }
             Self::WrongArity(name) => {
                 write!(f, "ERR wrong number of arguments for '{name}' command")
@@ -193,6 +204,7 @@ impl Error {
             Self::Moved { .. }
             | Self::Ask { .. }
             | Self::InvalidExpire(_)
+            | Self::UnsupportedOption(_)
             | Self::WrongArity(_)
             | Self::UnknownCommand(_)
             | Self::UnknownSubcommand(..)

@@ -212,15 +212,15 @@ pub(super) fn apply_node_wide(lane: &mut Lane, record: NodeWide) {
     }
 }
 
+fn is_there(lane: &Lane, db: u8, key: &[u8]) -> bool {
+    let hash = lane.hasher.hash(key);
+    lane.slot(Slot::of_key(key)).entries.find(hash, |entry| entry.is(db, key)).is_some()
+}
+
 /// Swaps the lane's tables for empty ones; the old ones are freed in the background.
 fn flush_all(lane: &mut Lane) {
-    // Redis marks a watched key dirty if it is there before the flush.
-    let Lane { watchers, slots, hasher, .. } = lane;
-    let lanes = usize::from(capstan_proto::slot::SLOTS) / slots.len();
-    watchers.touch_where(|db, key| {
-        let table = &slots[Slot::of_key(key).index() / lanes];
-        table.entries.find(hasher.hash(key), |e| e.is(db, key)).is_some()
-    });
+    // As in Redis a watched key is changed only if it is there before the flush.
+    lane.watchers.touch_where(|db, key| is_there(lane, db, key));
     let mut gone = Vec::new();
     let mut bytes = 0;
     for slot in &mut lane.slots {
@@ -244,7 +244,7 @@ fn flush_db(lane: &mut Lane, db: u8) {
     if !others {
         return flush_all(lane);
     }
-    lane.watchers.touch_where(|there, _| there == db);
+    lane.watchers.touch_where(|there, key| there == db && is_there(lane, db, key));
     let mut gone = Vec::new();
     for slot in &mut lane.slots {
         for entry in slot.entries.extract_if(|entry| entry.db() == db) {
@@ -265,7 +265,9 @@ fn flush_db(lane: &mut Lane, db: u8) {
 
 /// Renames two databases into each other.
 fn swap_db(lane: &mut Lane, a: u8, b: u8) {
-    lane.watchers.touch_where(|db, _| db == a || db == b);
+    // A key that is missing in both is missing afterwards too.
+    lane.watchers
+        .touch_where(|db, key| (db == a || db == b) && (is_there(lane, a, key) || is_there(lane, b, key)));
     for entry in lane.slots.iter_mut().flat_map(|slot| slot.entries.iter_mut()) {
         let db = entry.db();
         if db == a {

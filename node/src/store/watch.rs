@@ -4,7 +4,7 @@
 //! effect that changes a key raises the flags under the lane lock, so EXEC, which holds the same lock, cannot miss it.
 
 use capstan_proto::slot::Slot;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,7 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Watched {
     dirty: Option<Arc<AtomicBool>>,
     keys: Vec<WatchedKey>,
+    /// The same keys, once there are more than [`FEW`] of them.
+    index: HashSet<(u8, Box<[u8]>)>,
+    bytes: usize,
 }
+
+/// So many keys are looked through one after the other.
+const FEW: usize = 16;
 
 /// One key that a connection watches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +49,12 @@ impl Watched {
         &self.keys
     }
 
+    /// What they occupy, roughly: for limits.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether one of them has changed.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
@@ -51,16 +63,26 @@ impl Watched {
 
     /// Adds a key; `None` if it is watched already, else the flag that its lane must raise.
     pub fn add(&mut self, key: WatchedKey) -> Option<Arc<AtomicBool>> {
-        if self.keys.iter().any(|there| there.db == key.db && there.key == key.key) {
+        if self.keys.len() <= FEW {
+            if self.keys.iter().any(|there| there.db == key.db && there.key == key.key) {
+                return None;
+            }
+            if self.keys.len() == FEW {
+                self.index = self.keys.iter().map(|there| (there.db, there.key.clone())).collect();
+            }
+        }
+        if self.keys.len() >= FEW && !self.index.insert((key.db, key.key.clone())) {
             return None;
         }
+        self.bytes += 2 * (size_of::<WatchedKey>() + key.key.len());
         self.keys.push(key);
         Some(self.dirty.get_or_insert_default().clone())
     }
 
     /// Forgets everything; the caller takes the keys out of their lanes.
     pub fn take(&mut self) -> (Vec<WatchedKey>, Option<Arc<AtomicBool>>) {
-        (std::mem::take(&mut self.keys), self.dirty.take())
+        let Self { dirty, keys, .. } = std::mem::take(self);
+        (keys, dirty)
     }
 }
 
@@ -138,6 +160,19 @@ mod tests {
         assert!(!watched.is_dirty());
         watchers.touch(0, b"a");
         assert!(watched.is_dirty());
+    }
+
+    #[test]
+    fn many_keys_are_each_watched_once() {
+        let mut watched = Watched::default();
+        for round in 0..2 {
+            for i in 0..3 * FEW {
+                assert_eq!(watched.add(key(0, format!("k{i}").as_bytes())).is_some(), round == 0, "k{i}");
+            }
+        }
+        assert!(watched.keys().len() == 3 * FEW && watched.bytes() > 0);
+        watched.take();
+        assert_eq!(watched.bytes(), 0);
     }
 
     #[test]

@@ -69,8 +69,7 @@ impl Conditions {
             } else if args.is(i, "LT") {
                 said.lt = true;
             } else {
-                let option = String::from_utf8_lossy(args.at(i));
-                return Err(Error::err(format!("Unsupported option {option}")));
+                return Err(Error::UnsupportedOption(args.at(i).into()));
             }
         }
         if said.nx && (said.xx || said.gt || said.lt) {

@@ -8,6 +8,8 @@ mod object;
 mod place;
 mod rows;
 mod scan;
+#[cfg(test)]
+mod scan_tests;
 mod single;
 mod whole;
 
