@@ -12,6 +12,7 @@ use crate::cluster::control::{self, ControlConfig, ControlError};
 use crate::cluster::identity::{Folder, FolderError};
 use crate::config::{Config, Key};
 use crate::core::{Mode, NodeCore};
+use capstan_proto::auth::Secret;
 use capstan_proto::env::Env;
 use capstan_proto::ids::NodeId;
 use std::net::SocketAddr;
@@ -49,8 +50,8 @@ pub enum NodeError {
 pub struct NodeConfig {
     /// The settings, from file, environment and flags.
     pub settings: Config,
-    /// What the control path of a node in a cluster needs.
-    pub control: ControlConfig,
+    /// The cluster secret, for meta and peer connections.
+    pub secret: Secret,
 }
 
 /// A node that listens and does not serve yet.
@@ -58,7 +59,7 @@ pub struct NodeConfig {
 pub struct Server {
     core: Arc<NodeCore>,
     listeners: Vec<TcpListener>,
-    control: ControlConfig,
+    secret: Secret,
     /// The folder of a node that is alone, locked until it has ended. In a cluster the control path holds it.
     folder: Option<Folder>,
 }
@@ -86,7 +87,7 @@ impl Server {
                 tracing::info!(%address, "listening for clients");
             }
         }
-        Ok(Self { core, listeners, control: config.control, folder })
+        Ok(Self { core, listeners, secret: config.secret, folder })
     }
 
     /// What connections and tests share.
@@ -110,7 +111,7 @@ impl Server {
         }
         tasks.spawn(housekeeping::run(core.clone()));
         tasks.spawn(crate::commands::keys::active::run(core.clone()));
-        let control = control(core.clone(), self.control);
+        let control = control(core.clone(), self.secret);
         tokio::pin!(control);
         tracing::info!(version = crate::CAPSTAN_VERSION, "ready");
         let ended = tokio::select! {
@@ -130,7 +131,8 @@ impl Server {
 }
 
 /// The control path of a node in a cluster; a node that is alone has none and waits for ever.
-async fn control(core: Arc<NodeCore>, config: ControlConfig) -> Result<(), ControlError> {
+async fn control(core: Arc<NodeCore>, secret: Secret) -> Result<(), ControlError> {
+    let config = ControlConfig { secret, ..ControlConfig::default() };
     match core.mode {
         Mode::Cluster => control::run_on_own_thread(core, config).await,
         Mode::Emulated => std::future::pending().await,
