@@ -2,6 +2,7 @@
 
 use crate::clients::Clients;
 use crate::cluster::admin::ClusterAdmin;
+use crate::cluster::view::View;
 use crate::config::{Config, Key};
 use crate::gauges::Gauges;
 use crate::resp::Error;
@@ -12,7 +13,7 @@ use crate::store::{Access, Lanes};
 use arc_swap::ArcSwap;
 use capstan_proto::env::{Boot, Env};
 use capstan_proto::ids::NodeId;
-use capstan_proto::topology::Topology;
+use capstan_proto::topology::{Addresses, Topology};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
@@ -75,6 +76,8 @@ pub struct NodeCore {
     pub serving: Serving,
     /// The newest cluster state that this node knows.
     pub topology: ArcSwap<Topology>,
+    /// The same as this node sees it, with the answers for clients; replaced by `install`.
+    pub view: ArcSwap<View>,
     /// Who is connected.
     pub clients: Arc<Clients>,
     /// Counters.
@@ -112,12 +115,17 @@ impl NodeCore {
         };
         let mut id = [0; 20];
         env.random.fill(&mut id);
+        let view = match mode {
+            Mode::Emulated => View::alone(NodeId(id), Addresses::default(), env.clock.wall()),
+            Mode::Cluster => View::unknown(NodeId(id), env.clock.wall()),
+        };
         Arc::new(Self {
             mode,
             config: Arc::new(config),
             lanes,
             serving,
             topology: ArcSwap::default(),
+            view: ArcSwap::from_pointee(view),
             clients: Arc::default(),
             stats: Stats::new(),
             gauges: Gauges::default(),

@@ -14,6 +14,7 @@ use super::install;
 use super::life::{Life, Offload};
 use super::propose::Proposer;
 use super::register::{Applicant, RegisterError};
+use super::view::Standing;
 use super::{heartbeat, watch};
 use crate::config::Key;
 use crate::core::NodeCore;
@@ -146,7 +147,7 @@ async fn open(
         let identity = folder.identity()?;
         let known = folder.cluster_state()?.filter(|known| known.group == identity.group).unwrap_or_default();
         let place = folder.place();
-        install::show(&of_disk, &Arc::new(known.clone()), identity.node);
+        install::show(&of_disk, Arc::new(known.clone()), (identity.node, None), Standing::Saved);
         Ok::<_, FolderError>((folder, identity, known, place))
     });
     Ok(opened.await.ok_or(ControlError::Lost("disk"))??)

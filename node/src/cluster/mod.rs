@@ -1,6 +1,6 @@
 //! The node's side of the cluster: who it is, what it knows, and until when it may serve.
 //!
-//! Pure files decide ([`lease`], [`watch::follow`], [`install::access`]); the others talk to the meta group and carry
+//! Pure files decide ([`lease`], [`watch::follow`], [`view`]); the others talk to the meta group and carry
 //! the decisions out. Start reading at [`control`].
 
 pub mod addresses;
@@ -14,4 +14,6 @@ pub mod lease;
 pub mod life;
 pub mod propose;
 pub mod register;
+pub mod render;
+pub mod view;
 pub mod watch;

@@ -9,6 +9,7 @@ pub mod auth;
 pub mod bitmap;
 pub mod client;
 pub mod client_filter;
+pub mod cluster;
 pub mod command;
 pub mod config;
 pub mod connection;

@@ -9,6 +9,7 @@ use super::{Args, Ctx, Outcome};
 pub static FAMILIES: &[&[Spec]] = &[
     super::bitmap::ROWS,
     super::client::ROWS,
+    super::cluster::ROWS,
     super::command::ROWS,
     super::config::ROWS,
     super::connection::ROWS,
