@@ -31,8 +31,6 @@ pub struct ControlConfig {
     pub secret: Secret,
     /// The spawn token of this life, if a supervisor has drawn one.
     pub token: Option<SpawnToken>,
-    /// Where blocking calls are made.
-    pub offload: Offload,
 }
 
 /// Why the control path has ended, and with it the node.
@@ -93,7 +91,7 @@ pub async fn run(core: Arc<NodeCore>, config: ControlConfig) -> Result<(), Contr
     let list = core.config.text(Key::Meta);
     let group = |list: &str| MetaGroup::new(&core.env, &config.secret, list);
     let (leader, any, admin) = (group(&list)?, group(&list)?, group(&list)?);
-    let (folder, mut identity, known, place) = open(&core, config.offload).await?;
+    let (folder, mut identity, known, place) = open(&core).await?;
     // Set once: a second control path on one core would be a second node in one process.
     let node = *core.id.get_or_init(|| identity.node);
     if node != identity.node {
@@ -102,8 +100,8 @@ pub async fn run(core: Arc<NodeCore>, config: ControlConfig) -> Result<(), Contr
     tracing::info!(%node, group = ?identity.group, last = ?identity.last, "this node");
 
     let token = config.token.unwrap_or_else(|| draw(&core));
-    let applicant =
-        Applicant { core: &core, group: &leader, folder: &folder, place, token, offload: config.offload };
+    let offload = Offload::of(&core.env);
+    let applicant = Applicant { core: &core, group: &leader, folder: &folder, place, token, offload };
     let incarnation = match applicant.register(&mut identity).await {
         Err(RegisterError::Stopped) => return Ok(()),
         registered => registered?,
@@ -112,7 +110,7 @@ pub async fn run(core: Arc<NodeCore>, config: ControlConfig) -> Result<(), Contr
     tracing::info!(%node, %incarnation, group = %obeyed, "registered");
 
     let groups = (Arc::new(leader), Arc::new(any));
-    let life = Life::new(Arc::clone(&core), (node, incarnation), groups, folder, config.offload);
+    let life = Life::new(Arc::clone(&core), (node, incarnation), groups, folder);
     let life = Arc::new(life);
     // A node that runs twice in one process keeps its first way to the group; both lead to the same one.
     let _ = core.admin.set(Arc::new(Proposer::new(Arc::clone(&life), admin)));
@@ -137,12 +135,9 @@ pub async fn run(core: Arc<NodeCore>, config: ControlConfig) -> Result<(), Contr
 
 /// The folder, who the node was, the last state it saw, and where it runs now. That state is shown to clients that
 /// ask about the cluster; there is no lease, so nothing is served on the strength of it.
-async fn open(
-    core: &Arc<NodeCore>,
-    offload: Offload,
-) -> Result<(Folder, Identity, Topology, ProcessPlace), ControlError> {
+async fn open(core: &Arc<NodeCore>) -> Result<(Folder, Identity, Topology, ProcessPlace), ControlError> {
     let (of_disk, dir) = (Arc::clone(core), core.config.text(Key::Dir));
-    let opened = offload.run(move || {
+    let opened = Offload::of(&core.env).run(move || {
         let folder = Folder::open(&of_disk.env, &dir)?;
         let identity = folder.identity()?;
         let known = folder.cluster_state()?.filter(|known| known.group == identity.group).unwrap_or_default();

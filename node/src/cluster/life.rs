@@ -9,7 +9,7 @@ use super::identity::Folder;
 use super::lease::NodeLease;
 use crate::core::NodeCore;
 use arc_swap::ArcSwap;
-use capstan_proto::env::Boot;
+use capstan_proto::env::{Boot, Env};
 use capstan_proto::ids::{Incarnation, NodeId, Version};
 use capstan_proto::rules::Rules;
 use capstan_proto::timing::LEASE_TTL_DEFAULT_MS;
@@ -21,16 +21,21 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 /// Where calls that block (disk, lane locks) are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offload {
     /// On tokio's threads for blocking calls.
-    #[default]
     Threads,
     /// Here and now: in a simulation, where nothing blocks and threads would make runs differ.
     Inline,
 }
 
 impl Offload {
+    /// As the disk seam wants it.
+    #[must_use]
+    pub fn of(env: &Env) -> Self {
+        if env.disk.inline() { Self::Inline } else { Self::Threads }
+    }
+
     /// Makes a call that may block. `None` if it panicked or the runtime is ending.
     pub async fn run<T: Send + 'static>(self, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         match self {
@@ -82,7 +87,6 @@ impl Life {
         (node, incarnation): (NodeId, Incarnation),
         (group, watch_group): (Arc<MetaGroup>, Arc<MetaGroup>),
         folder: Folder,
-        offload: Offload,
     ) -> Self {
         let addresses = ArcSwap::from_pointee(addresses::announced(&core));
         let life = Self {
@@ -91,7 +95,7 @@ impl Life {
             group,
             watch_group,
             folder,
-            offload,
+            offload: Offload::of(&core.env),
             urge: Notify::new(),
             rewatch: Notify::new(),
             in_force: watch::Sender::new(Version::default()),

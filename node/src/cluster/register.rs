@@ -121,7 +121,11 @@ impl Applicant<'_> {
             Ok(Err(status)) => {
                 let led = redirect::leader(&status).is_some();
                 self.group.failed(&address, &status);
-                if matches!(status.code(), Code::InvalidArgument | Code::PermissionDenied) {
+                let refused = matches!(
+                    status.code(),
+                    Code::InvalidArgument | Code::PermissionDenied | Code::FailedPrecondition
+                );
+                if refused && !led {
                     let why = status.message().to_owned();
                     return Err(RegisterError::Refused { code: status.code().to_string(), why });
                 }
