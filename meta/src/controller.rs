@@ -19,7 +19,6 @@ use acting::Pending;
 use capstan_proto::env::{Boot, BoxFuture, Env, UnixMs};
 use capstan_proto::ids::{Incarnation, LeaderId, NodeId, ShardId};
 use capstan_proto::rpc::{redirect, v1};
-use capstan_proto::rules::Rules;
 use capstan_proto::topology::Addresses;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -121,7 +120,7 @@ impl Controller {
             None => {
                 tracing::info!(leader = %mine, "leading");
                 *book = Some(Book {
-                    table: LeaseTable::new(mine, self.env.clock.boot(), Rules::ALL),
+                    table: LeaseTable::new(mine, self.env.clock.boot(), self.env.rules),
                     ready: false,
                     reports: BTreeMap::new(),
                     pending: BTreeMap::new(),

@@ -11,7 +11,6 @@ use crate::core::NodeCore;
 use arc_swap::ArcSwap;
 use capstan_proto::env::{Boot, Env};
 use capstan_proto::ids::{Incarnation, NodeId, Version};
-use capstan_proto::rules::Rules;
 use capstan_proto::timing::LEASE_TTL_DEFAULT_MS;
 use capstan_proto::topology::Addresses;
 use parking_lot::Mutex;
@@ -100,7 +99,7 @@ impl Life {
             rewatch: Notify::new(),
             in_force: watch::Sender::new(Version::default()),
             addresses,
-            lease: Mutex::new(NodeLease::new(node, incarnation, Rules::ALL)),
+            lease: Mutex::new(NodeLease::new(node, incarnation, core.env.rules)),
             ttl_ms: AtomicU64::new(LEASE_TTL_DEFAULT_MS),
             core,
         };

@@ -11,7 +11,7 @@ use crate::route;
 use crate::session::Session;
 use crate::store::lanes::LANES_MAX;
 use crate::store::{Access, Busy, Held, Lane, Locked};
-use capstan_proto::rules::{Rule, Rules};
+use capstan_proto::rules::Rule;
 
 /// A set of lanes.
 #[derive(Debug, Clone, Copy)]
@@ -104,7 +104,7 @@ pub(super) fn may_touch(
 ) -> Result<(), Error> {
     match lane.slot(key.slot).access() {
         Access::Mine if core.serving.covers(now.boot) => Ok(()),
-        Access::Mine if !Rules::ALL.on(Rule::CheckUnderLaneLock) => Ok(()),
+        Access::Mine if !core.env.rules.on(Rule::CheckUnderLaneLock) => Ok(()),
         Access::Mine => Err(Error::ClusterDown),
         access @ (Access::Replica | Access::Elsewhere | Access::Unassigned) => {
             route::check(core, session, spec, key.slot, access)

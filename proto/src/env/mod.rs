@@ -21,6 +21,7 @@ pub use mem_store::{MemDisk, MemStore};
 pub use net::{Io, Listener, Net, RealNet, Stream};
 pub use random::{Random, RealRandom};
 
+use crate::rules::Rules;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -38,6 +39,8 @@ pub struct Env {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub random: Arc<dyn Random>,
+    /// The numbered rules in force: all of them, unless a simulation shows what breaks without one.
+    pub rules: Rules,
 }
 
 impl Env {
@@ -64,6 +67,7 @@ impl Env {
             disk: Arc::new(RealDisk),
             clock: Arc::new(RealClock),
             random: Arc::new(RealRandom),
+            rules: Rules::ALL,
         }
     }
 }
