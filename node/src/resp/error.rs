@@ -141,7 +141,7 @@ impl std::fmt::Display for Error {
                 write!(f, "ERR invalid expire time in '{command}' command")
             }
             Self::UnsupportedOption(option) => {
-                return write!(f, "ERR Unsupported option {}", String::from_utf8_lossy(option));
+                write!(f, "ERR Unsupported option {}", String::from_utf8_lossy(option))
             }
             Self::WrongArity(name) => {
                 write!(f, "ERR wrong number of arguments for '{name}' command")
