@@ -155,9 +155,9 @@ pub(crate) struct MetaServer {
     /// The founders of a new group, this server among them; the same list on each of them
     #[arg(long, value_name = "ID@HOST:PORT,...", value_delimiter = ',', conflicts_with = "join")]
     pub(crate) peers: Vec<String>,
-    /// Joins a group that is there already: one of its servers (then: capstan meta members add)
-    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
-    pub(crate) join: Vec<String>,
+    /// Founds no group, waits to be taken into one that is there: capstan meta members add ID HOST:PORT
+    #[arg(long)]
+    pub(crate) join: bool,
     /// The file with the cluster secret
     #[arg(long, env = "CAPSTAN_SECRET_FILE", value_name = "FILE")]
     pub(crate) secret_file: Option<PathBuf>,
@@ -362,6 +362,6 @@ mod tests {
             panic!("members");
         };
         assert!(meta.verb.is_some());
-        assert!(parse("capstan meta --peers 1@a:1 --join b:2").is_err());
+        assert!(parse("capstan meta --peers 1@a:1 --join").is_err());
     }
 }

@@ -1,9 +1,19 @@
-//! Starts what serves: the folder's settings, the secret, a runtime, the signals that stop it. What a server does is
-//! decided in its own crate.
+//! Starts what serves: the settings, the secret, a runtime, the signals that stop it. What a server does is decided in
+//! its own crate.
 
 use crate::args::{MetaServer, NodeArgs, Settings};
 use crate::output::Ended;
+use crate::secret;
+use capstan_node::cluster::control::ControlConfig;
+use capstan_node::config::load::{self, LoadError};
+use capstan_node::config::{Config, Key};
+use capstan_node::server::NodeConfig;
+use capstan_proto::env::Env;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal, setsid};
+use std::io;
+use std::path::Path;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A session of its own, and no life after the process `parent`: asked for by `capstan dev` of each of its children.
 pub(crate) fn die_with(parent: u32) -> Result<(), Ended> {
@@ -15,10 +25,90 @@ pub(crate) fn die_with(parent: u32) -> Result<(), Ended> {
     if alive { Ok(()) } else { Err(Ended::refused("--die-with: that process is not the parent")) }
 }
 
-pub(crate) fn node(_args: NodeArgs, _settings: Settings) -> Ended {
-    Ended::refused("the data node's server is not part of this build yet")
+/// Runs a data node until it is told to stop.
+pub(crate) fn node(args: NodeArgs, flags: Settings) -> Ended {
+    let started =
+        settings(&args, flags).and_then(|config| Ok((config, secret::read(args.secret_file.as_deref())?)));
+    let (config, secret) = match started {
+        Ok(started) => started,
+        Err(ended) => return ended,
+    };
+    run("capstan-worker", workers(&config), |env, stop| async move {
+        let control = ControlConfig { secret, ..ControlConfig::default() };
+        let config = NodeConfig { settings: config, control };
+        capstan_node::server::run(env, config, stop).await.map_err(Ended::refused)
+    })
+}
+
+/// The settings of a node: its file, then the environment, then the flags.
+fn settings(args: &NodeArgs, flags: Settings) -> Result<Config, Ended> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let flag = flags.iter().rev().find(|(name, _)| name == "dir").map(|(_, value)| value.clone());
+    let dir = flag.or_else(|| variable(&Key::Dir.row().variable())).filter(|dir| !dir.is_empty());
+    let file = load::file_of(args.config.as_deref(), dir.as_deref().map(Path::new));
+    let text = match file.as_deref().map(|file| (file, std::fs::read_to_string(file))) {
+        None => None,
+        Some((_, Ok(text))) => Some(text),
+        // A file that was not named need not be there.
+        Some((_, Err(why))) if why.kind() == io::ErrorKind::NotFound && args.config.is_none() => None,
+        Some((file, Err(why))) => return Err(Ended::usage(format!("{}: {why}", file.display()))),
+    };
+    let config = load::load(text.as_deref(), variable, flags).map_err(|why: LoadError| Ended::usage(why))?;
+    if let Some(file) = file {
+        config.set_file(&file);
+    }
+    Ok(config)
+}
+
+/// `worker-threads`, or one less than there are cores: the control path and the kernel need a little of one.
+fn workers(config: &Config) -> usize {
+    match usize::try_from(config.number(Key::WorkerThreads)) {
+        Ok(0) | Err(_) => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            cores.saturating_sub(1).max(1)
+        }
+        Ok(count) => count,
+    }
 }
 
 pub(crate) fn meta(_args: MetaServer) -> Ended {
     Ended::refused("the meta server is not part of this build yet")
+}
+
+/// Runs a server on a runtime of its own; SIGTERM and Ctrl-C stop it in order.
+fn run<F>(name: &str, threads: usize, serve: impl FnOnce(Env, Stop) -> F) -> Ended
+where
+    F: Future<Output = Result<(), Ended>>,
+{
+    let runtime = match runtime(name, threads) {
+        Ok(runtime) => runtime,
+        Err(why) => return Ended::refused(format!("no runtime: {why}")),
+    };
+    let ended = runtime.block_on(async {
+        let stop = stop().map_err(|why| Ended::refused(format!("no signals: {why}")))?;
+        serve(Env::real(), stop).await
+    });
+    // What still waits for a disk does not hold the process up.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => Ended::Well,
+        Err(ended) => ended,
+    }
+}
+
+fn runtime(name: &str, threads: usize) -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()
+}
+
+/// Ready when the process is told to stop.
+type Stop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+fn stop() -> io::Result<Stop> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(Box::pin(async move {
+        tokio::select! {
+            _ = interrupt.recv() => tracing::info!("told to stop (SIGINT)"),
+            _ = terminate.recv() => tracing::info!("told to stop (SIGTERM)"),
+        }
+    }))
 }
