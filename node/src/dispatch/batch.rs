@@ -171,7 +171,9 @@ fn resolve(args: Args<'_>) -> Option<Command> {
 #[inline]
 fn add_key(lanes: &Lanes, keys: &mut Vec<KeyAt>, args: Args<'_>, arg: u32) {
     let key = args.at(arg as usize);
-    keys.push(KeyAt { arg, slot: Slot::of_key(key), hash: lanes.hash(key) });
+    let slot = Slot::of_key(key);
+    lanes.prefetch_slot(slot);
+    keys.push(KeyAt { arg, slot, hash: lanes.hash(key) });
 }
 
 /// The indices of a command's keys among its arguments, whose number fits the row.

@@ -225,3 +225,6 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -278,3 +278,6 @@ fn swap_db(lane: &mut Lane, a: u8, b: u8) {
     }
     lane.databases.swap(usize::from(a), usize::from(b));
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,6 +167,11 @@ impl Lane {
         }
     }
 
+    /// Where the tables lie, for prefetching.
+    pub(super) fn tables_address(&self) -> usize {
+        self.slots.as_ptr().addr()
+    }
+
     /// Which lane this is.
     #[must_use]
     pub const fn number(&self) -> usize {

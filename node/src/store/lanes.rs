@@ -6,7 +6,8 @@
 
 use super::effect::NodeWide;
 use super::hash::Hasher;
-use super::lane::{Access, Lane};
+use super::lane::{Access, Lane, SlotTable};
+use super::raw::prefetch;
 use super::reclaim::Reclaimer;
 use capstan_proto::slot::{SLOTS, Slot};
 use parking_lot::{Mutex, MutexGuard};
@@ -30,6 +31,8 @@ struct Padded {
     long: AtomicBool,
     /// Told when it no longer does.
     turn: Notify,
+    /// The address of the lane's slot tables, which never move: known without the lock, and only for prefetching.
+    tables: usize,
 }
 
 /// A lane that is held until this is dropped.
@@ -100,19 +103,13 @@ impl Lanes {
         let hasher = Hasher::seeded(seed);
         let reclaimer = Arc::new(Reclaimer::start());
         let memory = Arc::new(AtomicI64::new(0));
-        let lane = |number| Padded {
-            lane: Mutex::new(Lane::new(
-                number,
-                lanes,
-                databases,
-                hasher.clone(),
-                reclaimer.clone(),
-                memory.clone(),
-            )),
-            long: AtomicBool::new(false),
-            turn: Notify::new(),
+        let padded = |number| {
+            let (hasher, reclaimer, memory) = (hasher.clone(), reclaimer.clone(), memory.clone());
+            let lane = Lane::new(number, lanes, databases, hasher, reclaimer, memory);
+            let tables = lane.tables_address();
+            Padded { lane: Mutex::new(lane), long: AtomicBool::new(false), turn: Notify::new(), tables }
         };
-        let built = (0..lanes).map(lane).collect();
+        let built = (0..lanes).map(padded).collect();
         Self { lanes: built, databases, hasher, reclaimer, memory }
     }
 
@@ -218,6 +215,15 @@ impl Lanes {
     pub fn apply_node_wide(&self, record: NodeWide) {
         let mut all: Vec<_> = (0..self.lanes.len()).map(|lane| self.lock_long(lane)).collect();
         all.iter_mut().for_each(|lane| lane.apply_node_wide(record));
+    }
+
+    /// Asks for the lock and the table's head of a slot that will be looked up in a moment.
+    #[inline]
+    pub fn prefetch_slot(&self, slot: Slot) {
+        let padded = &self.lanes[self.of(slot)];
+        prefetch(padded);
+        let at = padded.tables + (slot.index() >> self.lanes.len().trailing_zeros()) * size_of::<SlotTable>();
+        prefetch(std::ptr::without_provenance::<SlotTable>(at));
     }
 
     /// The first half of a lookup, for a command that will run soon.
