@@ -4,7 +4,6 @@
 use crate::args::{MetaServer, NodeArgs, Settings};
 use crate::output::Ended;
 use crate::secret;
-use capstan_node::cluster::control::ControlConfig;
 use capstan_node::config::load::{self, LoadError};
 use capstan_node::config::{Config, Key};
 use capstan_node::server::NodeConfig;
@@ -34,8 +33,7 @@ pub(crate) fn node(args: NodeArgs, flags: Settings) -> Ended {
         Err(ended) => return ended,
     };
     run("capstan-worker", workers(&config), |env, stop| async move {
-        let control = ControlConfig { secret, ..ControlConfig::default() };
-        let config = NodeConfig { settings: config, control };
+        let config = NodeConfig { settings: config, secret };
         capstan_node::server::run(env, config, stop).await.map_err(Ended::refused)
     })
 }
