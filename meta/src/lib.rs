@@ -2,9 +2,12 @@
 #![forbid(unsafe_code)]
 
 pub mod controller;
+pub mod founding;
+mod host;
 pub mod lease;
+mod members;
 pub mod planner;
-#[allow(dead_code, unused_imports)] // until server.rs stands on it
 pub mod raft;
+pub mod server;
 pub mod services;
 pub mod state;

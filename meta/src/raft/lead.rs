@@ -28,6 +28,9 @@ struct Seen {
     acked: Option<Boot>,
 }
 
+/// A leader, and since when this server has known it as such.
+type Shown = Option<(LeaderId, Boot)>;
+
 /// Keeps watch over who leads. Clones share what they see.
 #[derive(Clone)]
 pub(crate) struct Lead {
@@ -35,11 +38,12 @@ pub(crate) struct Lead {
     clock: Arc<dyn Clock>,
     seen: Arc<Mutex<Seen>>,
     shown: watch::Sender<Option<LeaderId>>,
+    since: Arc<Mutex<Shown>>,
 }
 
 impl Lead {
     pub(crate) fn new(me: MetaId, clock: Arc<dyn Clock>) -> Self {
-        Self { me, clock, seen: Arc::default(), shown: watch::channel(None).0 }
+        Self { me, clock, seen: Arc::default(), shown: watch::channel(None).0, since: Arc::default() }
     }
 
     /// The leader of the group; none if it is not known, or if it is this server and no quorum has acknowledged it
@@ -59,6 +63,26 @@ impl Lead {
         self.now().filter(|leader| leader.node == self.me)
     }
 
+    /// How long this server has known the present leader.
+    pub(crate) fn age(&self) -> Duration {
+        let since = *self.since.lock();
+        since.map_or(Duration::ZERO, |(_, since)| self.clock.boot().since(since))
+    }
+
+    fn note(&self, now: Option<LeaderId>) {
+        let mut since = self.since.lock();
+        if since.map(|(leader, _)| leader) != now {
+            *since = now.map(|leader| (leader, self.clock.boot()));
+            match now {
+                Some(leader) if leader.node == self.me => {
+                    tracing::info!(%leader, "this server leads the meta group")
+                }
+                Some(leader) => tracing::info!(%leader, "the meta group has a leader"),
+                None => tracing::warn!("the meta group has no leader that hears from a quorum"),
+            }
+        }
+    }
+
     /// Looks at openraft until it stops.
     pub(crate) async fn run(self, raft: Raft) {
         let mut metrics = raft.metrics();
@@ -67,6 +91,7 @@ impl Lead {
             let seen = see(self.me, &metrics.borrow_and_update(), self.clock.boot());
             *self.seen.lock() = seen;
             let now = judge(self.me, seen, self.clock.boot());
+            self.note(now);
             self.shown.send_if_modified(|shown| {
                 let changed = *shown != now;
                 *shown = now;

@@ -15,6 +15,8 @@ mod log_store;
 mod network;
 mod propose;
 mod state_machine;
+#[cfg(test)]
+mod store_tests;
 mod types;
 pub(crate) mod wire;
 
@@ -37,7 +39,7 @@ use network::Factory;
 use openraft::error::{CheckIsLeaderError, Fatal, RaftError};
 use openraft::{Config, RaftMetrics, SnapshotPolicy};
 use propose::Proposals;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -93,6 +95,15 @@ pub struct MemberRow {
     pub voter: bool,
     /// The last log index known to be on it; known to the leader only.
     pub matched: Option<u64>,
+}
+
+/// Who votes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Voters {
+    /// The voters when the change under way is done; the voters, if none is.
+    pub(crate) wanted: BTreeSet<u64>,
+    /// A change is under way: the majority of the old voters is needed too.
+    pub(crate) joint: bool,
 }
 
 /// The one handle to the group. Cheap to clone.
@@ -218,6 +229,12 @@ impl MetaRaft {
         self.shared.lead.mine()
     }
 
+    /// Who leads, judged at this instant, and for how long this server has known it.
+    #[must_use]
+    pub fn leader_now(&self) -> (Option<LeaderId>, Duration) {
+        (self.shared.lead.now(), self.shared.lead.age())
+    }
+
     /// Where the leader is reached, if it is known and is not this server.
     #[must_use]
     pub fn leader_address(&self) -> Option<String> {
@@ -234,7 +251,7 @@ impl MetaRaft {
     pub fn members(&self) -> Vec<MemberRow> {
         let metrics = self.metrics();
         let membership = metrics.membership_config.membership();
-        let voters: std::collections::BTreeSet<u64> = membership.voter_ids().collect();
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
         let matched = |id: &u64| metrics.replication.as_ref()?.get(id)?.map(|log| log.index);
         let row = |(id, node): (&u64, &MetaNode)| MemberRow {
             id: MetaId(*id),
@@ -243,6 +260,20 @@ impl MetaRaft {
             matched: matched(id),
         };
         membership.nodes().map(row).collect()
+    }
+
+    /// The voters that the newest membership wants, and whether it still stands between the old and the new.
+    pub(crate) fn voters(&self) -> Voters {
+        let metrics = self.metrics();
+        let configs = metrics.membership_config.membership().get_joint_config();
+        Voters { wanted: configs.last().cloned().unwrap_or_default(), joint: configs.len() > 1 }
+    }
+
+    /// Whether this number was a member's once and is none's now, as far as it is applied here.
+    pub(crate) fn was_removed(&self, id: u64) -> bool {
+        let metrics = self.metrics();
+        let member = metrics.membership_config.membership().get_node(&id).is_some();
+        !member && self.shared.machine.ever().contains(&id)
     }
 
     pub(crate) fn metrics(&self) -> RaftMetrics<u64, MetaNode> {
@@ -257,16 +288,8 @@ impl MetaRaft {
         &self.shared.machine
     }
 
-    pub(crate) fn log(&self) -> &LogStore {
-        &self.shared.log
-    }
-
     pub(crate) fn links(&self) -> &Links {
         &self.shared.links
-    }
-
-    pub(crate) fn end(&self) -> End {
-        self.shared.me
     }
 
     pub(crate) fn env(&self) -> &Env {

@@ -6,7 +6,7 @@
 use super::feed::{Change, Feed, Follow};
 use super::journal::{Journal, Until};
 use super::log_store::{SNAPSHOT, snapshot_failed};
-use super::types::{Entry, LogId, MetaNode, Reply, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
+use super::types::{Entry, LogId, Reply, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
 use crate::state::{Body, Command, State};
 use capstan_proto::codec;
 use capstan_proto::env::Op;
@@ -15,6 +15,7 @@ use openraft::storage::RaftStateMachine;
 use openraft::{EntryPayload, ErrorVerb, OptionalSend, RaftSnapshotBuilder, Snapshot};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io::{self, Cursor};
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ const FORMAT: u8 = 1;
 struct Image {
     applied: Option<LogId>,
     membership: StoredMembership,
-    highest_id: u64,
+    ever: BTreeSet<u64>,
     /// [`State::encode`], with its own version byte.
     state: Vec<u8>,
     /// CRC-32C of `state`.
@@ -50,8 +51,8 @@ struct Inner {
     state: Arc<State>,
     applied: Option<LogId>,
     membership: StoredMembership,
-    /// The highest id that any member ever had: ids are never given twice.
-    highest_id: u64,
+    /// The numbers of all members that there ever were: none is given twice.
+    ever: BTreeSet<u64>,
     feed: Feed,
     snapshot: Option<Kept>,
 }
@@ -70,7 +71,7 @@ impl Machine {
             state: Arc::new(State::default()),
             applied: None,
             membership: StoredMembership::default(),
-            highest_id: 0,
+            ever: BTreeSet::new(),
             feed: Feed::starting_at(Version::default()),
             snapshot: None,
         };
@@ -100,9 +101,9 @@ impl Machine {
         inner.feed.follow(from, inner.state.topology())
     }
 
-    /// The highest id that any member ever had, as far as it is applied here.
-    pub(crate) fn highest_id(&self) -> u64 {
-        self.inner.lock().highest_id
+    /// The numbers of all members that there ever were, as far as it is applied here.
+    pub(crate) fn ever(&self) -> BTreeSet<u64> {
+        self.inner.lock().ever.clone()
     }
 
     fn snapshot_is_older_than(&self, fresh: &Kept) -> bool {
@@ -122,7 +123,7 @@ impl Inner {
         self.state = Arc::new(state);
         self.applied = image.applied;
         self.membership = image.membership;
-        self.highest_id = image.highest_id;
+        self.ever = image.ever;
         self.snapshot = Some(kept);
     }
 
@@ -132,8 +133,7 @@ impl Inner {
         match entry.payload {
             EntryPayload::Blank => Reply::Nothing,
             EntryPayload::Membership(membership) => {
-                let highest = membership.nodes().map(|(id, _)| *id).max();
-                self.highest_id = self.highest_id.max(highest.unwrap_or(0));
+                self.ever.extend(membership.nodes().map(|(id, _)| *id));
                 self.membership = StoredMembership::new(Some(entry.log_id), membership);
                 Reply::Nothing
             }
@@ -178,7 +178,7 @@ pub struct SnapshotBuilder {
     state: Arc<State>,
     applied: Option<LogId>,
     membership: StoredMembership,
-    highest_id: u64,
+    ever: BTreeSet<u64>,
 }
 
 impl StateMachine {
@@ -209,11 +209,11 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
         let failed = |error: io::Error| snapshot_failed(ErrorVerb::Write, &error);
         let state = Arc::clone(&self.state);
-        let (applied, membership, highest_id) = (self.applied, self.membership.clone(), self.highest_id);
+        let (applied, membership, ever) = (self.applied, self.membership.clone(), self.ever.clone());
         let encode = move || {
             let state = state.encode()?;
             let checksum = crc32c::crc32c(&state);
-            codec::encode(FORMAT, &Image { applied, membership, highest_id, state, checksum })
+            codec::encode(FORMAT, &Image { applied, membership, ever, state, checksum })
         };
         let image = aside(&self.journal, encode).await.map_err(failed)?;
         let image = image.map_err(|error| snapshot_failed(ErrorVerb::Write, &error))?;
@@ -258,7 +258,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             state: Arc::clone(&inner.state),
             applied: inner.applied,
             membership: inner.membership.clone(),
-            highest_id: inner.highest_id,
+            ever: inner.ever.clone(),
         }
     }
 

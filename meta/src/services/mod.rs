@@ -1,9 +1,20 @@
 //! The RPC services of a meta server: thin shells that check what arrives, ask [`crate::raft::MetaRaft`] or the lease
 //! table, and answer. They decide nothing.
 
+mod admin;
+mod nodes;
+mod raft;
+mod watch;
+
+pub(crate) use admin::AdminService;
+pub(crate) use nodes::NodesService;
+pub(crate) use raft::RaftService;
+pub(crate) use watch::WatchService;
+
+use crate::raft::{ProposeError, ReadError};
 use capstan_proto::env::BoxFuture;
 use capstan_proto::ids::{Incarnation, LeaderId, NodeId};
-use capstan_proto::rpc::v1;
+use capstan_proto::rpc::{redirect, v1};
 use std::pin::Pin;
 use std::time::Duration;
 use tokio_stream::Stream;
@@ -47,4 +58,22 @@ pub trait NodeLeases: Send + Sync + 'static {
 
     /// What is known of each node beside the cluster state.
     fn reports(&self) -> Vec<v1::NodeReport>;
+}
+
+/// What an asker is told when a proposal has no outcome.
+fn refused(error: &ProposeError) -> Status {
+    match error {
+        ProposeError::NotLeader { leader } => redirect::not_leader(leader.as_deref()),
+        ProposeError::Busy => Status::unavailable(error.to_string()),
+        ProposeError::Unknown(_) => Status::unknown(error.to_string()),
+        ProposeError::Stopping => Status::unavailable(error.to_string()),
+    }
+}
+
+/// What an asker is told when a read is not confirmed.
+fn read_status(error: ReadError) -> Status {
+    match error {
+        ReadError::NotLeader { leader } => redirect::not_leader(leader.as_deref()),
+        ReadError::NoQuorum | ReadError::Stopping => Status::unavailable(error.to_string()),
+    }
 }
