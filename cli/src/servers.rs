@@ -4,6 +4,7 @@
 use crate::args::{MetaServer, NodeArgs, Settings};
 use crate::output::Ended;
 use crate::secret;
+use capstan_meta::server::{MetaConfig, MetaError};
 use capstan_node::config::load::{self, LoadError};
 use capstan_node::config::{Config, Key};
 use capstan_node::server::NodeConfig;
@@ -13,6 +14,9 @@ use std::io;
 use std::path::Path;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Threads of a meta server: Raft, its RPCs; the disk has threads of its own.
+const META_THREADS: usize = 2;
 
 /// A session of its own, and no life after the process `parent`: asked for by `capstan dev` of each of its children.
 pub(crate) fn die_with(parent: u32) -> Result<(), Ended> {
@@ -69,8 +73,38 @@ fn workers(config: &Config) -> usize {
     }
 }
 
-pub(crate) fn meta(_args: MetaServer) -> Ended {
-    Ended::refused("the meta server is not part of this build yet")
+/// Runs a meta server until it is told to stop.
+pub(crate) fn meta(args: MetaServer) -> Ended {
+    let secret = match secret::read(args.secret_file.as_deref()) {
+        Ok(secret) => secret,
+        Err(ended) => return ended,
+    };
+    let peers: Result<Vec<_>, Ended> =
+        args.peers.iter().map(|text| text.parse().map_err(Ended::usage)).collect();
+    let peers = match peers {
+        Ok(peers) => peers,
+        Err(ended) => return ended,
+    };
+    let bind = if args.bind.contains(':') { format!("[{}]", args.bind) } else { args.bind };
+    let config = MetaConfig {
+        id: args.id,
+        listen: format!("{bind}:{}", args.port),
+        announce: args.announce,
+        dir: args.dir,
+        peers,
+        joins: args.join,
+        secret,
+    };
+    run("capstan-meta", META_THREADS, |env, stop| async move {
+        capstan_meta::server::run(env, config, stop).await.map_err(|why| match why {
+            MetaError::Config(_) | MetaError::Open(_) => Ended::usage(why),
+            MetaError::InUse(_)
+            | MetaError::Folder { .. }
+            | MetaError::Listen { .. }
+            | MetaError::Stopped(_)
+            | MetaError::Removed => Ended::refused(why),
+        })
+    })
 }
 
 /// Runs a server on a runtime of its own; SIGTERM and Ctrl-C stop it in order.

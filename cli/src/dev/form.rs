@@ -30,10 +30,8 @@ pub(crate) fn next(layout: &Layout, view: &View) -> Result<Step, String> {
     let mut waiting = None;
     for (place, (port, ids)) in layout.node_ports().zip(forming).enumerate() {
         let Some(shard) = view.topology.shards.get(&ids.shard) else {
-            let Some(node) = unassigned_at(view, port) else {
-                waiting.get_or_insert(Step::AwaitNode(port));
-                continue;
-            };
+            // In order, so that shard 1 is the one on the first port.
+            let Some(node) = unassigned_at(view, port) else { return Ok(Step::AwaitNode(port)) };
             let (node, new_shard) = (node.0.to_vec(), ids.shard.0.to_vec());
             let join = v1::JoinVerb { node: node.into(), shard: None, new_shard: new_shard.into() };
             let verb = Verb::Join(join);
@@ -145,11 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_late_holds_nobody_else_up() {
+    fn shards_are_founded_in_the_order_of_the_ports() {
         let layout = Layout::found(&Env::real(), Wish::default()).expect("possible");
         let mut view = View::default();
         register(&mut view, 7002);
-        assert!(matches!(next(&layout, &view), Ok(Step::Propose { said, .. }) if said.contains("7002")));
+        assert_eq!(next(&layout, &view), Ok(Step::AwaitNode(7000)));
+        register(&mut view, 7000);
+        assert!(matches!(next(&layout, &view), Ok(Step::Propose { said, .. }) if said.contains("7000")));
     }
 
     #[test]
