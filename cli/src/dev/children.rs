@@ -96,7 +96,7 @@ pub(crate) async fn keep(
     mut phase: watch::Receiver<Phase>,
 ) -> Result<(), String> {
     let mut pause = PAUSE_MIN;
-    let mut failures = 0;
+    let (mut failures, mut ever_well) = (0, false);
     while !phase.borrow_and_update().ends(server.kind) {
         let started = env.clock.boot();
         let mut child = spawn(&server).map_err(|why| format!("{}: {why}", server.name))?;
@@ -106,7 +106,8 @@ pub(crate) async fn keep(
         let Some(status) = ended else { return Ok(()) };
         let well = lived(&env, started) >= WELL_AFTER;
         failures = if well { 0 } else { failures + 1 };
-        if failures >= FAILURES_MAX {
+        ever_well |= well;
+        if failures >= FAILURES_MAX && !ever_well {
             return Err(format!(
                 "{} ended {failures} times at its start ({status}):\n{}",
                 server.name,

@@ -272,8 +272,10 @@ impl MetaRaft {
     /// Whether this number was a member's once and is none's now, as far as it is applied here.
     pub(crate) fn was_removed(&self, id: u64) -> bool {
         let metrics = self.metrics();
-        let member = metrics.membership_config.membership().get_node(&id).is_some();
-        !member && self.shared.machine.ever().contains(&id)
+        let newest = &metrics.membership_config;
+        // Right after a start openraft shows an empty membership, of no log entry, until it has read its log.
+        let known = newest.log_id().is_some();
+        known && newest.membership().get_node(&id).is_none() && self.shared.machine.ever().contains(&id)
     }
 
     pub(crate) fn metrics(&self) -> RaftMetrics<u64, MetaNode> {
