@@ -113,7 +113,7 @@ pub async fn run(core: Arc<NodeCore>, config: ControlConfig) -> Result<(), Contr
     let life = Life::new(Arc::clone(&core), (node, incarnation), groups, folder);
     let life = Arc::new(life);
     // A node that runs twice in one process keeps its first way to the group; both lead to the same one.
-    let _ = core.admin.set(Arc::new(Proposer::new(Arc::clone(&life), admin)));
+    let _ = core.admin.set(Arc::new(Proposer::new(&life, admin)));
     let (states, installed) = tokio::sync::watch::channel(Arc::new(Topology::default()));
     let seen = states.subscribe();
     let mut tasks = Tasks::default();

@@ -12,7 +12,7 @@ use capstan_proto::env::BoxFuture;
 use capstan_proto::ids::Version;
 use capstan_proto::rpc::v1::admin_client::AdminClient;
 use capstan_proto::rpc::{redirect, v1};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// A client waits so long for a change of the cluster.
@@ -20,30 +20,33 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The pause before it is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The way to the meta group for this node's clients.
+/// The way to the meta group for this node's clients. The node's core holds it, and the life holds the core, so the
+/// life is only looked up here: when the control path has ended there is nobody to ask.
 #[derive(Debug)]
 pub struct Proposer {
-    life: Arc<Life>,
+    life: Weak<Life>,
     group: MetaGroup,
 }
 
 impl Proposer {
     /// For a registered life, with a choice of servers of its own.
     #[must_use]
-    pub const fn new(life: Arc<Life>, group: MetaGroup) -> Self {
-        Self { life, group }
+    pub fn new(life: &Arc<Life>, group: MetaGroup) -> Self {
+        Self { life: Arc::downgrade(life), group }
     }
 
     async fn propose(&self, verb: v1::verb::Verb) -> Result<(), AdminError> {
+        let stopping = || AdminError::Unreachable("this node is stopping".to_owned());
+        let life = self.life.upgrade().ok_or_else(stopping)?;
         let mut id = [0; 16];
-        self.life.core.env.random.fill(&mut id);
+        life.core.env.random.fill(&mut id);
         let request = v1::ProposeRequest {
             request_id: Bytes::copy_from_slice(&id),
-            author: format!("node {}", self.life.node),
+            author: format!("node {}", life.node),
             verb: Some(v1::Verb { verb: Some(verb) }),
         };
         let mut sent = Sent::Never;
-        let asked = tokio::time::timeout(LIMIT, self.ask(request, &mut sent)).await;
+        let asked = tokio::time::timeout(LIMIT, self.ask(&life, request, &mut sent)).await;
         match asked {
             Ok(done) => done,
             Err(_) => Err(match sent {
@@ -53,14 +56,14 @@ impl Proposer {
         }
     }
 
-    async fn ask(&self, request: v1::ProposeRequest, sent: &mut Sent) -> Result<(), AdminError> {
+    async fn ask(&self, life: &Life, request: v1::ProposeRequest, sent: &mut Sent) -> Result<(), AdminError> {
         loop {
             let (address, channel) =
                 self.group.pick().map_err(|error| AdminError::Unreachable(error.to_string()))?;
             let before = *sent;
             *sent = Sent::Perhaps;
             match AdminClient::new(channel).propose(request.clone()).await {
-                Ok(reply) => return self.settled(reply.into_inner()).await,
+                Ok(reply) => return settled(life, reply.into_inner()).await,
                 Err(status) => {
                     let led = redirect::leader(&status).is_some();
                     if led || redirect::never_sent(&status) {
@@ -76,18 +79,18 @@ impl Proposer {
             }
         }
     }
+}
 
-    /// A client that got its answer finds the change in force here.
-    async fn settled(&self, reply: v1::ProposeReply) -> Result<(), AdminError> {
-        if !reply.done {
-            return Err(AdminError::Rejected(reply.rejected_why));
-        }
-        let version = reply.version.and_then(|version| Version::try_from(version).ok()).unwrap_or_default();
-        let mut in_force = self.life.in_force.subscribe();
-        // The sender lives in `life`: an error cannot happen while this is awaited.
-        let _ = in_force.wait_for(|reached| *reached >= version).await;
-        Ok(())
+/// A client that got its answer finds the change in force here.
+async fn settled(life: &Life, reply: v1::ProposeReply) -> Result<(), AdminError> {
+    if !reply.done {
+        return Err(AdminError::Rejected(reply.rejected_why));
     }
+    let version = reply.version.and_then(|version| Version::try_from(version).ok()).unwrap_or_default();
+    let mut in_force = life.in_force.subscribe();
+    // The sender lives in `life`: an error cannot happen while this is awaited.
+    let _ = in_force.wait_for(|reached| *reached >= version).await;
+    Ok(())
 }
 
 #[derive(Clone, Copy)]
