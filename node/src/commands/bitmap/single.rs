@@ -48,10 +48,13 @@ pub(super) fn bitcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         2 => bits::count(value),
         4 | 5 => {
             let (start, end) = (args.int(2)?, args.int(3)?);
-            let range = Range::of(value.len(), start, end, counts_bits(args, 4)?);
-            // Both ends negative and crossed: nothing, however short the value is.
-            let crossed = start < 0 && end < 0 && start > end;
-            range.filter(|_| !crossed).map_or(0, |range| bits::count_between(value, range.first, range.last))
+            if start < 0 && end < 0 && start > end {
+                // Nothing, however short the value is; Redis does not look at the unit then.
+                0
+            } else {
+                let range = Range::of(value.len(), start, end, counts_bits(args, 4)?);
+                range.map_or(0, |range| bits::count_between(value, range.first, range.last))
+            }
         }
         _ => return Err(Error::Syntax),
     };
