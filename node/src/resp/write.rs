@@ -89,6 +89,10 @@ impl Reply {
         self.bytes.push(b'-');
         let from = self.bytes.len();
         error.text(&mut self.bytes);
+        // Redis cuts line breaks at the end off, too.
+        while self.bytes.len() > from && matches!(self.bytes.last(), Some(b'\r' | b'\n')) {
+            self.bytes.pop();
+        }
         for byte in &mut self.bytes[from..] {
             if matches!(*byte, b'\r' | b'\n') {
                 *byte = b' ';
