@@ -104,21 +104,20 @@ impl Entry {
     /// A new entry.
     #[must_use]
     pub fn new(db: u8, key: &[u8], value: &[u8], expires: Option<UnixMs>) -> Self {
-        let mut entry = Self::uninit(Shape::new(key.len(), value.len(), expires.is_some()), db, expires);
+        let shape = Shape::new(key.len(), value.len(), expires.is_some());
+        let mut entry = Self::allocate(shape, db, expires);
         entry.fill(key, 0, value);
         entry
     }
 
-    /// Allocates, and writes everything but key and value, which are zero.
-    fn uninit(shape: Shape, db: u8, expires: Option<UnixMs>) -> Self {
+    /// Allocates, and writes everything but key and value: the caller writes all of both before it lets go of the
+    /// entry (second invariant). They are not cleared first: that would touch a large value twice.
+    fn allocate(shape: Shape, db: u8, expires: Option<UnixMs>) -> Self {
         let layout = layout(shape.size());
         // SAFETY: the layout's size is not 0: a header alone has 8 bytes.
         let Some(at) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
         let mut entry = Self(at);
         entry.write_head(shape, db, 0, expires);
-        let from = shape.key_at();
-        // SAFETY: `from <= size <= class(size)`, so the range lies in the fresh allocation.
-        unsafe { at.as_ptr().add(from).write_bytes(0, shape.size() - from) };
         entry
     }
 
@@ -291,8 +290,10 @@ impl Entry {
             let header = self.header();
             self.write_head(shape, header.db, header.access, expires);
         } else {
-            let mut grown = Self::uninit(shape, self.db(), expires);
+            let mut grown = Self::allocate(shape, self.db(), expires);
             grown.fill(self.key(), 0, self.value());
+            // SAFETY: from the end of the old value to the end of the new one, all inside the fresh allocation.
+            unsafe { grown.0.as_ptr().add(shape.value_at() + old.vlen).write_bytes(0, vlen - old.vlen) };
             *self = grown;
         }
         self.write_value(offset, bytes);
