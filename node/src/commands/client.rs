@@ -267,7 +267,9 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         note_own(ctx, &client);
     }
     let mut text = String::new();
-    for client in ctx.core.clients.list().iter().filter(|client| filter.takes(client)) {
+    let here = ctx.core.clients.list();
+    // One that was cut off a moment ago is gone for whoever asks, though its connection may still be ending.
+    for client in here.iter().filter(|client| !client.is_killed() && filter.takes(client)) {
         text.push_str(&shown(ctx, client));
         text.push('\n');
     }
@@ -280,7 +282,9 @@ fn kill(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let old_form = args.len() == 3;
     let filter = if old_form { Filter::from_address(args.at(2)) } else { Filter::read(args)? };
     let mut killed = 0;
-    for client in ctx.core.clients.list().iter().filter(|client| filter.takes(client)) {
+    let here = ctx.core.clients.list();
+    // One that was cut off a moment ago is gone for whoever asks, though its connection may still be ending.
+    for client in here.iter().filter(|client| !client.is_killed() && filter.takes(client)) {
         if Some(client.id) == me {
             if filter.spares_caller() {
                 continue;
