@@ -43,13 +43,14 @@ pub(crate) enum Assault {
 }
 
 impl Assault {
-    /// All of them; first those whose memory is weighed, while the process has nothing freed to reuse.
+    /// All of them. Memory is compared with that of the process before the first one, so those that could leave much
+    /// freed memory behind come last.
     pub(crate) const ALL: [Self; 7] = [
-        Self::IdleConnections,
         Self::VastHeaders,
-        Self::NeverReads,
         Self::DeepArray,
         Self::EndlessLine,
+        Self::NeverReads,
+        Self::IdleConnections,
         Self::TruncatedFrames,
         Self::RandomBytes,
     ];
@@ -194,7 +195,7 @@ fn within(what: &str, bytes: u64, max: u64) -> io::Result<()> {
 async fn vast_headers(port: &Port, victim: &Victim) -> io::Result<String> {
     let mut said = Vec::new();
     for header in port.vast_headers() {
-        let base = victim.resident_bytes(port);
+        let base = victim.baseline(port);
         let mut streams = Vec::new();
         // Ten at once, and some bytes of what was announced.
         for _ in 0..10 {
@@ -222,7 +223,7 @@ async fn deep_array(port: &Port, victim: &Victim) -> io::Result<String> {
         (b"\r\n", HEADER_BYTES_MAX),
         (b"%1\r\n", answered),
     ] {
-        let base = victim.resident_bytes(port);
+        let base = victim.baseline(port);
         let mut stream = port.open().await?;
         let cut = send_and_hear(&mut stream, &unit.repeat(1_000_000)).await;
         let grown = growth(port, victim, base, Duration::from_millis(200)).await;
@@ -236,7 +237,7 @@ async fn deep_array(port: &Port, victim: &Victim) -> io::Result<String> {
 }
 
 async fn endless_line(port: &Port, victim: &Victim) -> io::Result<String> {
-    let base = victim.resident_bytes(port);
+    let base = victim.baseline(port);
     let mut sent = 0;
     for begin in [&b"GET "[..], b"*", b"*1\r\n$", b"*1\r\n$3\r\n"] {
         let mut stream = port.open().await?;
@@ -273,7 +274,7 @@ async fn idle_connections(port: &Port, victim: &Victim) -> io::Result<String> {
         // Room for those who look on. A server that may not have so many says so.
         let _ = victim.ask(&["CONFIG", "SET", "maxclients", &(count + 200).to_string()]).await;
     }
-    let base = victim.resident_bytes(port);
+    let base = victim.baseline(port);
     let mut streams = Vec::new();
     let mut refused = 0;
     for _ in 0..count {
@@ -319,7 +320,7 @@ async fn never_reads(port: &Port, victim: &Victim) -> io::Result<String> {
         Speaks::MetaRaw | Speaks::MetaGreeted => [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], b"garbage!"].concat(),
         Speaks::PeerRaw | Speaks::PeerGreeted => port.sensible_bytes(),
     };
-    let base = victim.resident_bytes(port);
+    let base = victim.baseline(port);
     let mut stream = port.open().await?;
     if port.speaks == Speaks::MetaGreeted {
         send(&mut stream, &port.sensible_bytes()[..33]).await;

@@ -12,6 +12,7 @@ mod port;
 mod victim;
 
 use assaults::Assault;
+use capstan_proto::auth::Secret;
 use capstan_proto::env::{Random, RealRandom};
 use capstan_tests::dev::{DevCluster, Shape};
 use capstan_tests::process::capstan_node;
@@ -51,7 +52,7 @@ async fn assail(victim: &mut Victim, ports: &[Port]) {
 #[tokio::test]
 async fn a_node_alone_survives_garbage_on_its_client_port() {
     let node = capstan_node().expect("a node");
-    let port = Port { at: node.address(), speaks: Speaks::Client };
+    let port = Port { at: node.address(), speaks: Speaks::Client, secret: Secret::NONE };
     let mut victim = Victim::alone(&node).await.expect("a filled node");
     assail(&mut victim, &[port]).await;
 }
@@ -60,14 +61,17 @@ async fn a_node_alone_survives_garbage_on_its_client_port() {
 async fn a_cluster_survives_garbage_on_every_port() {
     let shape = Shape { shards: 1, replicas: 0, meta: 1 };
     let cluster = DevCluster::start(shape, &[]).expect("a cluster");
-    let mut ports = vec![Port { at: cluster.nodes()[0], speaks: Speaks::Client }];
-    for stage in [Speaks::MetaRaw, Speaks::MetaGreeted] {
-        ports.push(Port { at: cluster.meta()[0], speaks: stage });
+    let secret = std::fs::read_to_string(cluster.secret_file()).expect("the secret of the cluster");
+    let secret = Secret::from_text(&secret).expect("a secret");
+    let port = |at, speaks| Port { at, speaks, secret: secret.clone() };
+    let mut ports = vec![port(cluster.nodes()[0], Speaks::Client)];
+    for stage in [Speaks::MetaGreeted, Speaks::MetaRaw] {
+        ports.push(port(cluster.meta()[0], stage));
     }
     let peer = cluster.peers()[0];
     if std::net::TcpStream::connect(peer).is_ok() {
-        ports.push(Port { at: peer, speaks: Speaks::PeerRaw });
-        ports.push(Port { at: peer, speaks: Speaks::PeerGreeted });
+        ports.push(port(peer, Speaks::PeerGreeted));
+        ports.push(port(peer, Speaks::PeerRaw));
     } else {
         println!("SKIPPED: garbage on the peer port: this version listens on none");
     }

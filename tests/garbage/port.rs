@@ -22,12 +22,14 @@ pub(crate) enum Speaks {
 }
 
 /// One of them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Port {
     /// Where.
     pub(crate) at: SocketAddr,
     /// What it expects.
     pub(crate) speaks: Speaks,
+    /// The cluster's secret, for those who get past the handshake.
+    pub(crate) secret: Secret,
 }
 
 impl fmt::Display for Port {
@@ -43,7 +45,7 @@ impl Port {
         match self.speaks {
             Speaks::Client | Speaks::MetaRaw | Speaks::PeerRaw => {}
             Speaks::MetaGreeted | Speaks::PeerGreeted => {
-                handshake(&mut stream, Side::Dialer, &Secret::NONE, &RealRandom)
+                handshake(&mut stream, Side::Dialer, &self.secret, &RealRandom)
                     .await
                     .map_err(io::Error::other)?;
             }
@@ -59,7 +61,7 @@ impl Port {
                   *1\r\n$4\r\nEXEC\r\nPING inline\r\n*4\r\n$5\r\nHELLO\r\n$1\r\n3\r\n$7\r\nSETNAME\r\n$1\r\nx\r\n".to_vec()
             }
             Speaks::MetaRaw | Speaks::PeerRaw => {
-                [&b"capstan\x01\x00"[..], &[7; 32], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"].concat()
+                [&b"capstan\x01\x01"[..], &[7; 32], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"].concat()
             }
             Speaks::MetaGreeted => {
                 // The preface, empty SETTINGS, HEADERS of stream 1 that are not finished.

@@ -19,7 +19,17 @@ const KEYS: usize = 2_000;
 pub(crate) struct Victim {
     node: SocketAddr,
     node_pid: u32,
-    meta: Option<(SocketAddr, u32, PathBuf)>,
+    node_bytes: u64,
+    meta: Option<Meta>,
+}
+
+/// A meta server, and how to ask it.
+struct Meta {
+    at: SocketAddr,
+    pid: u32,
+    bytes: u64,
+    binary: PathBuf,
+    secret_file: PathBuf,
 }
 
 impl Victim {
@@ -32,16 +42,22 @@ impl Victim {
     pub(crate) async fn cluster(cluster: &DevCluster) -> io::Result<Self> {
         let pid = cluster.pids("meta")?.first().copied();
         let pid = pid.ok_or_else(|| io::Error::other("no process of a meta server below capstan dev"))?;
-        let meta = (cluster.meta()[0], pid, cluster.binary().to_owned());
-        Self::fill(cluster.nodes()[0], Some(meta)).await
+        let (at, binary, secret_file) =
+            (cluster.meta()[0], cluster.binary().to_owned(), cluster.secret_file());
+        Self::fill(
+            cluster.nodes()[0],
+            Some(Meta { at, pid, bytes: resident_bytes(pid), binary, secret_file }),
+        )
+        .await
     }
 
-    async fn fill(node: SocketAddr, meta: Option<(SocketAddr, u32, PathBuf)>) -> io::Result<Self> {
-        let mut victim = Self { node, node_pid: 0, meta };
+    async fn fill(node: SocketAddr, meta: Option<Meta>) -> io::Result<Self> {
+        let mut victim = Self { node, node_pid: 0, node_bytes: 0, meta };
         victim.node_pid = victim.pid_now().await?;
         let mut connection = victim.connect().await.map_err(io::Error::other)?;
         let sets: Vec<_> = (0..KEYS).map(|at| vec![b"SET".to_vec(), key(at), value(at)]).collect();
         let replies = connection.pipeline(&sets).await.map_err(io::Error::other)?;
+        victim.node_bytes = resident_bytes(victim.node_pid);
         match replies.into_iter().find(|reply| !reply.is_ok()) {
             None => Ok(victim),
             Some(reply) => Err(io::Error::other(format!("SET gave {reply:?}"))),
@@ -70,15 +86,22 @@ impl Victim {
         pid.ok_or_else(|| io::Error::other(format!("INFO names no process_id: {info:?}")))
     }
 
-    /// Resident bytes of the process behind a port.
+    /// The process behind a port, and its resident bytes before the first assault.
+    fn process(&self, port: &Port) -> (u32, u64) {
+        match (port.speaks, &self.meta) {
+            (Speaks::MetaRaw | Speaks::MetaGreeted, Some(meta)) => (meta.pid, meta.bytes),
+            (_, _) => (self.node_pid, self.node_bytes),
+        }
+    }
+
+    /// Resident bytes of the process behind a port now.
     pub(crate) fn resident_bytes(&self, port: &Port) -> u64 {
-        let pid = match (port.speaks, &self.meta) {
-            (Speaks::MetaRaw | Speaks::MetaGreeted, Some((_, pid, _))) => *pid,
-            (_, _) => self.node_pid,
-        };
-        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap_or_default();
-        line.split_ascii_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0) * 1024
+        resident_bytes(self.process(port).0)
+    }
+
+    /// Resident bytes of the process behind a port before the first assault.
+    pub(crate) fn baseline(&self, port: &Port) -> u64 {
+        self.process(port).1
     }
 
     /// Every port answers, the data is as it was, and nobody was restarted. A port may need a moment to get rid of the
@@ -114,19 +137,27 @@ impl Victim {
 
     /// A meta server answers when the command line can show the cluster's status.
     fn check_meta(&self) -> Result<(), String> {
-        let Some((address, pid, binary)) = &self.meta else { return Ok(()) };
-        let mut command = Command::new(binary);
-        command.args(["status", "--meta", &address.to_string(), "--json"]).stdin(Stdio::null());
+        let Some(meta) = &self.meta else { return Ok(()) };
+        let mut command = Command::new(&meta.binary);
+        command.args(["status", "--meta", &meta.at.to_string(), "--json"]).stdin(Stdio::null());
+        command.env("CAPSTAN_SECRET_FILE", &meta.secret_file);
         let output = command.output().map_err(|error| error.to_string())?;
         if !output.status.success() {
             let text = [output.stdout, output.stderr].concat();
             return Err(format!("capstan status failed: {}", String::from_utf8_lossy(&text)));
         }
-        match std::fs::metadata(format!("/proc/{pid}")) {
+        match std::fs::metadata(format!("/proc/{}", meta.pid)) {
             Ok(_) => Ok(()),
-            Err(_) => Err(format!("the meta server's process {pid} is gone")),
+            Err(_) => Err(format!("the meta server's process {} is gone", meta.pid)),
         }
     }
+}
+
+/// Exact: `VmRSS` of `status` lags behind by some pages a thread.
+fn resident_bytes(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap_or_default();
+    line.split_ascii_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
 fn key(at: usize) -> Vec<u8> {

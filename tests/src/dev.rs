@@ -93,6 +93,12 @@ impl DevCluster {
         self.folder.path().join("cluster")
     }
 
+    /// The file with the cluster secret that `capstan dev` made.
+    #[must_use]
+    pub fn secret_file(&self) -> PathBuf {
+        self.folder().join("secret")
+    }
+
     /// What all its processes printed.
     #[must_use]
     pub fn output(&self) -> String {
