@@ -99,6 +99,7 @@ impl Controller {
             if let Some(mine) = self.raft.leads() {
                 self.begin(mine);
                 tokio::select! {
+                    biased;
                     () = self.answer_rounds(mine) => {}
                     () = self.act(mine) => {}
                     () = lost(&self.raft, &mut leader, mine) => {}

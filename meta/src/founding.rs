@@ -92,6 +92,7 @@ pub(crate) async fn wait_for_seat(host: &Host, me: u64, peers: &[Peer]) -> std::
             said = why;
         }
         tokio::select! {
+            biased;
             _ = taken.changed() => {}
             () = tokio::time::sleep(ASK_EVERY) => {}
         }

@@ -251,6 +251,7 @@ async fn take_part(
     let seat = match identity.seat {
         Some(id) if !host.log.is_pristine() => Seat { id, founders: None },
         _ => tokio::select! {
+            biased;
             seat = founding::wait_for_seat(host, config.id, &config.peers) => seat.map_err(folder)?,
             () = &mut stop => return Ok(()),
         },
@@ -270,6 +271,7 @@ async fn take_part(
     leading.spawn(duties(raft.clone()));
     leading.spawn(controller.run());
     let ended = tokio::select! {
+        biased;
         () = &mut stop => Ok(()),
         why = raft.stopped() => Err(MetaError::Stopped(why)),
         () = removed(&raft, host) => Err(MetaError::Removed),
@@ -324,6 +326,7 @@ async fn removed(raft: &MetaRaft, host: &Host) {
             return;
         }
         tokio::select! {
+            biased;
             _ = told.changed() => {}
             () = tokio::time::sleep(REMOVED_LOOK_EVERY) => {}
         }

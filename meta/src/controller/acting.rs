@@ -58,6 +58,7 @@ impl Controller {
                 self.update(mine, update).await;
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(TICK) => {}
                 change = changes.recv() => match change {
                     Ok(_) | Err(RecvError::Lagged(_)) => {}

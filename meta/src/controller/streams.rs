@@ -106,6 +106,7 @@ impl Controller {
         tokio::spawn(async move {
             let reading = read(&me, mine, stream, heartbeats);
             let why = tokio::select! {
+                biased;
                 why = reading => why,
                 // Closed from here, and told why already.
                 _ = closed => None,

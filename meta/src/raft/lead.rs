@@ -98,6 +98,7 @@ impl Lead {
                 changed
             });
             tokio::select! {
+                biased;
                 changed = metrics.changed() => if changed.is_err() { break },
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }

@@ -55,6 +55,7 @@ impl v1::watch_server::Watch for WatchService {
             let served = serve(&raft, from, &events, place);
             let stops = async { drop(stopping.wait_for(|stopping| *stopping).await) };
             tokio::select! {
+                biased;
                 gone = served => if let Some(status) = gone {
                     let _ = tokio::time::timeout(SLOW_LIMIT, events.send(Err(status))).await;
                 },

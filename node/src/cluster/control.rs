@@ -121,6 +121,7 @@ pub async fn run(core: Arc<NodeCore>, config: ControlConfig) -> Result<(), Contr
     tasks.start("install", install::run(Arc::clone(&life), installed));
     tasks.start("heartbeats", heartbeat::run(Arc::clone(&life)));
     let result = tokio::select! {
+        biased;
         () = core.stopping.begun() => Ok(()),
         theirs = replaced(&life, seen) => Err(ControlError::Replaced { node, ours: incarnation, theirs }),
         lost = tasks.first_end() => Err(ControlError::Lost(lost)),

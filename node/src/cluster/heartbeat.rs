@@ -95,6 +95,7 @@ impl<'a> Stream<'a> {
         let mut next = Box::pin(tokio::time::sleep(Duration::ZERO));
         loop {
             tokio::select! {
+                biased;
                 () = &mut next => {}
                 () = self.life.urge.notified() => {}
                 reply = self.down.message() => {

@@ -91,6 +91,7 @@ impl Applicant<'_> {
         let mut said = String::new();
         loop {
             let next = tokio::select! {
+                biased;
                 next = self.ask(identity, &mut said) => next?,
                 () = self.core.stopping.begun() => return Err(RegisterError::Stopped),
             };
@@ -101,6 +102,7 @@ impl Applicant<'_> {
                     return Ok(incarnation);
                 }
                 Next::Again(pause) => tokio::select! {
+                    biased;
                     () = tokio::time::sleep(pause) => {}
                     () = self.core.stopping.begun() => return Err(RegisterError::Stopped),
                 },

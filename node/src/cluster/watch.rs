@@ -112,12 +112,13 @@ async fn follow_stream(
 ) -> bool {
     loop {
         let event = tokio::select! {
-            event = events.message() => event,
+            biased;
             () = life.rewatch.notified() => {
                 tracing::warn!(address, version = %copy.version, "the watch lags behind: connecting anew");
                 life.watch_group.silent(address);
                 return false;
             }
+            event = events.message() => event,
         };
         let event = match event {
             Ok(Some(event)) => event,

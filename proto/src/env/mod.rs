@@ -3,6 +3,9 @@
 //! Each has a real side here and a simulated side in `tests/sim`. Pure files never see an `Env`: they take the time
 //! and the random numbers that they need as arguments. The client port of a node is not behind the net seam: it is
 //! the hot path and speaks to tokio's sockets directly.
+//!
+//! A simulation replays from its seed only if nothing draws from elsewhere. tokio's `select!` does, unless it is
+//! `biased`: so every one on the control path is (`tests/sim` looks).
 
 mod clock;
 mod disk;

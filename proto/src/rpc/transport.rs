@@ -138,8 +138,9 @@ pub fn incoming(
     tokio::spawn(async move {
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                biased;
                 () = taken.closed() => return,
+                accepted = listener.accept() => accepted,
             };
             let (stream, from) = match accepted {
                 Ok(accepted) => accepted,
