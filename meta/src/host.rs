@@ -69,6 +69,16 @@ impl Host {
         self.seated.get().ok_or_else(waiting)
     }
 
+    /// The server as a member of a group that has its identity: before that nobody is answered, so that no command is
+    /// rejected, and remembered as such, for coming a moment too early.
+    pub(crate) fn in_group(&self) -> Result<&Seated, Status> {
+        let seated = self.seated()?;
+        match seated.raft.state().group() {
+            Some(_) => Ok(seated),
+            None => Err(Status::unavailable("this meta server does not know the identity of its group yet")),
+        }
+    }
+
     /// From now on this server takes part.
     pub(crate) fn sit(&self, seated: Seated) {
         // Called once, by `server::run`.

@@ -283,8 +283,12 @@ async fn take_part(
 
 /// What is left to do for whoever leads.
 async fn duties(raft: MetaRaft) {
+    let mut leader = raft.leader();
     loop {
-        tokio::time::sleep(DUTY_EVERY).await;
+        tokio::select! {
+            _ = leader.changed() => {}
+            () = tokio::time::sleep(DUTY_EVERY) => {}
+        }
         if raft.leads().is_none() {
             continue;
         }

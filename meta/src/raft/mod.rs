@@ -62,8 +62,8 @@ const SNAPSHOT_CHUNK: u64 = 1 << 20;
 const SNAPSHOT_CHUNK_LIMIT_MS: u64 = 5000;
 /// The log's size is looked at so often.
 const LOG_LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Before a planned stop the leader lets its successor catch up for so long.
-const HAND_OVER_LIMIT: Duration = Duration::from_millis(1500);
+/// A planned stop waits so long for a successor: two election windows and the time to catch up.
+const HAND_OVER_LIMIT: Duration = Duration::from_millis(2 * ELECTION_MAX_MS + 1500);
 
 const _: () = assert!(LAG_MAX > SNAPSHOT_EVERY, "a snapshot must be able to end a lag (CRATES 1.3.10)");
 
@@ -340,6 +340,9 @@ impl MetaRaft {
         if metrics.wait_for(level).await.is_err() {
             return;
         }
+        // A leader refuses votes for one lease after its own election.
+        let (_, lease) = election_window_ms(self.shared.me.id);
+        tokio::time::sleep(Duration::from_millis(lease).saturating_sub(self.shared.lead.age())).await;
         // Of 3 voters the successor and this server are a quorum, and a leader does not protect its own lease. In a
         // larger group a third vote is needed, and followers give it only when their lease for this leader is over.
         if count + 1 > 3 {

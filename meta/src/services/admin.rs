@@ -168,7 +168,7 @@ impl v1::admin_server::Admin for AdminService {
             leader: None,
             body: body(request.verb.unwrap_or_default())?,
         };
-        let raft = &self.host.seated()?.raft;
+        let raft = &self.host.in_group()?.raft;
         let proposed = raft.submit(command).await.map_err(|error| refused(&error))?;
         Ok(Response::new(reply(&proposed.outcome, proposed.repeated, raft.state().version())))
     }
@@ -178,7 +178,7 @@ impl v1::admin_server::Admin for AdminService {
         request: Request<v1::OutcomeRequest>,
     ) -> Result<Response<v1::OutcomeReply>, Status> {
         let request = request_id(&request.into_inner().request_id)?;
-        let raft = &self.host.seated()?.raft;
+        let raft = &self.host.in_group()?.raft;
         raft.read_index().await.map_err(read_status)?;
         let state = raft.state();
         let outcome = state.outcome_of(&request).map(|outcome| reply(outcome, true, state.version()));
@@ -186,7 +186,7 @@ impl v1::admin_server::Admin for AdminService {
     }
 
     async fn state(&self, request: Request<v1::StateRequest>) -> Result<Response<v1::StateReply>, Status> {
-        let seated = self.host.seated()?;
+        let seated = self.host.in_group()?;
         if request.into_inner().linearizable {
             seated.raft.read_index().await.map_err(read_status)?;
         }
@@ -197,11 +197,11 @@ impl v1::admin_server::Admin for AdminService {
         &self,
         request: Request<v1::HistoryRequest>,
     ) -> Result<Response<v1::HistoryReply>, Status> {
-        Ok(Response::new(history(self.host.seated()?, request.get_ref())))
+        Ok(Response::new(history(self.host.in_group()?, request.get_ref())))
     }
 
     async fn members(&self, _: Request<v1::MembersRequest>) -> Result<Response<v1::MembersReply>, Status> {
-        Ok(Response::new(members::show(&self.host.seated()?.raft).await))
+        Ok(Response::new(members::show(&self.host.in_group()?.raft).await))
     }
 
     async fn change_members(
@@ -211,7 +211,7 @@ impl v1::admin_server::Admin for AdminService {
         let request = request.into_inner();
         request_id(&request.request_id)?;
         let wanted = change(request.change)?;
-        let raft = &self.host.seated()?.raft;
+        let raft = &self.host.in_group()?.raft;
         raft.read_index().await.map_err(read_status)?;
         let busy = |_| Status::unavailable("another change of the meta servers is under way: ask again");
         let _changing = self.changing.try_lock().map_err(busy)?;

@@ -72,10 +72,7 @@ impl NodesService {
         let raft = &seated.raft;
         raft.read_index().await.map_err(read_status)?;
         let state = raft.state();
-        let Some(ours) = state.group() else {
-            return Ok(wait(raft, ASK_AGAIN, "the meta group is being founded".to_owned()));
-        };
-        if let Some(theirs) = group.filter(|theirs| *theirs != ours) {
+        if let (Some(theirs), Some(ours)) = (group, state.group().filter(|ours| group != Some(*ours))) {
             return Err(Status::failed_precondition(format!(
                 "this node belongs to meta group {theirs}, this is group {ours}: give it the right --meta, or an \
                  empty --dir (►20)"
@@ -149,7 +146,7 @@ impl v1::nodes_server::Nodes for NodesService {
         request: Request<v1::RegisterRequest>,
     ) -> Result<Response<v1::RegisterReply>, Status> {
         let asked = read(request.into_inner())?;
-        self.register_here(self.0.seated()?, asked).await.map(Response::new)
+        self.register_here(self.0.in_group()?, asked).await.map(Response::new)
     }
 
     async fn heartbeat(
@@ -157,6 +154,6 @@ impl v1::nodes_server::Nodes for NodesService {
         request: Request<Streaming<v1::HeartbeatRequest>>,
     ) -> Result<Response<HeartbeatReplies>, Status> {
         let heartbeats = Box::pin(request.into_inner());
-        self.0.seated()?.leases.heartbeat(heartbeats).await.map(Response::new)
+        self.0.in_group()?.leases.heartbeat(heartbeats).await.map(Response::new)
     }
 }

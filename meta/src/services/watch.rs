@@ -46,7 +46,7 @@ impl v1::watch_server::Watch for WatchService {
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let from =
             request.into_inner().from.map(|from| Version { generation: from.generation, index: from.index });
-        let raft = self.host.seated()?.raft.clone();
+        let raft = self.host.in_group()?.raft.clone();
         let full = |_| Status::resource_exhausted(format!("{WATCHERS_MAX} watchers are served already"));
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(full)?;
         let (events, stream) = mpsc::channel(ON_THE_WAY);
