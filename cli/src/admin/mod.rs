@@ -1,6 +1,6 @@
 //! The admin verbs: each asks the meta group, prints what it learnt and ends with a code that scripts can use.
 //!
-//! One file a verb, or a few small ones together; what they share is [`client`] (asking), [`view`] (the answer as
+//! One file a verb, or a few small ones together; what they share is [`mod@client`] (asking), [`view`] (the answer as
 //! domain types) and [`names`] (what people call nodes and shards).
 
 pub(crate) mod change;
