@@ -1,7 +1,7 @@
 //! The settings in force: read by everybody, changed by CONFIG SET and, for the cluster's settings, by the meta group.
 //!
 //! Decides whether a change is allowed and makes it; the rows say what there is. Reading a number is one atomic load,
-//! so the hot path may ask at every command. Refuses to touch files and sockets: [`file`] says what a file should
+//! so the hot path may ask at every command. Refuses to touch files and sockets: [`mod@file`] says what a file should
 //! contain, the shells read and write it.
 
 pub mod file;
