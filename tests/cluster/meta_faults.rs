@@ -112,6 +112,31 @@ fn leaders_are_killed_under_a_stream_of_commands() {
     stream.check(&operator);
 }
 
+/// A server that was down answers from what it had until it has caught up: a history that is asked for right after an
+/// acknowledgement must not come from there.
+#[test]
+fn a_history_shows_what_was_acknowledged_before_it_was_asked_for_whichever_server_was_just_started() {
+    let mut group = Group::start();
+    let operator = group.operator();
+    for round in 0..4 {
+        let follower = group.leader() % 3 + 1;
+        group.kill_9(follower);
+        let value = (4_000 + round).to_string();
+        let set = operator.set(&value, &fresh_request());
+        assert!(matches!(set, Ended::Done(_)), "{set:?}");
+        group.start_one(follower);
+        let alone = group.operator_of(follower);
+        let shown = || {
+            alone
+                .history()
+                .iter()
+                .filter(|what| what.starts_with(&format!("set restart-wait to {value} ")))
+                .count()
+        };
+        assert_eq!(shown(), 1, "round {round}");
+    }
+}
+
 #[test]
 fn two_of_three_are_killed_and_come_back() {
     let mut group = Group::start();

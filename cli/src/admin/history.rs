@@ -32,7 +32,13 @@ pub(super) async fn run(args: HistoryArgs) -> Result<Ended, Ended> {
             node = names::node(&view, text).map_err(Ended::usage)?.to_string();
         }
     }
-    let request = v1::HistoryRequest { after_index: args.after, limit: args.limit, shard, node };
+    // A server that was down a moment ago may not have caught up: with a quorum it is asked first.
+    let linearizable = client.members().await?.quorum;
+    if !linearizable {
+        output::error("the meta group has no quorum: this is what one of its servers has, which may be old");
+    }
+    let request =
+        v1::HistoryRequest { after_index: args.after, limit: args.limit, shard, node, linearizable };
     let rows: Vec<Row> = client.history(request).await?.events.into_iter().map(row).collect();
     if args.ask.json {
         output::json(&rows);

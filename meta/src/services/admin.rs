@@ -197,7 +197,11 @@ impl v1::admin_server::Admin for AdminService {
         &self,
         request: Request<v1::HistoryRequest>,
     ) -> Result<Response<v1::HistoryReply>, Status> {
-        Ok(Response::new(history(self.host.in_group()?, request.get_ref())))
+        let seated = self.host.in_group()?;
+        if request.get_ref().linearizable {
+            seated.raft.read_index().await.map_err(read_status)?;
+        }
+        Ok(Response::new(history(seated, request.get_ref())))
     }
 
     async fn members(&self, _: Request<v1::MembersRequest>) -> Result<Response<v1::MembersReply>, Status> {

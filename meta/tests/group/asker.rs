@@ -118,12 +118,10 @@ impl Asker {
 
     /// How often each author stands in the history, after a confirmed read.
     pub(crate) async fn done_by(&mut self) -> BTreeMap<String, usize> {
-        let request = v1::StateRequest { linearizable: true };
+        let request = v1::HistoryRequest { linearizable: true, ..v1::HistoryRequest::default() };
         let history = |mut admin: AdminClient<Channel>| -> Call<_> {
-            Box::pin(async move {
-                admin.state(request).await?;
-                admin.history(v1::HistoryRequest::default()).await
-            })
+            let request = request.clone();
+            Box::pin(async move { admin.history(request).await })
         };
         let history = self.ask(Duration::from_secs(20), history).await.expect("a quorum");
         let mut counts = BTreeMap::new();
