@@ -286,6 +286,7 @@ async fn duties(raft: MetaRaft) {
     let mut leader = raft.leader();
     loop {
         tokio::select! {
+            biased;
             _ = leader.changed() => {}
             () = tokio::time::sleep(DUTY_EVERY) => {}
         }

@@ -18,6 +18,7 @@ use super::disk::{Op, Pace, Pair, Store};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// 20 entries of a page times this, with their keys, stay below sled's 128 KiB.
 const PART: usize = 4 << 10;
@@ -26,6 +27,9 @@ const FORMAT_KEY: &[u8] = b"f";
 const INLINE: u8 = 0;
 const PARTED: u8 = 1;
 const CACHE_BYTES: u64 = 32 << 20;
+/// A store that somebody still holds is looked at again so often, so many times: for two seconds.
+const LET_GO_LOOK_EVERY: Duration = Duration::from_millis(10);
+const LET_GO_LOOKS: u32 = 200;
 
 /// One sled tree in a folder, with the descriptor through which its file is synced.
 pub(super) struct SledStore {
@@ -36,7 +40,7 @@ pub(super) struct SledStore {
 impl SledStore {
     /// Opens, or makes, the store. A store that cannot be read whole is refused.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
-        let db = match open_once(dir) {
+        let db = match open_when_let_go(dir) {
             Ok(db) => db,
             Err(Refusal::Io(error)) => return Err(error),
             Err(Refusal::Damaged(first)) => {
@@ -89,6 +93,19 @@ impl SledStore {
 enum Refusal {
     Io(io::Error),
     Damaged(String),
+}
+
+/// sled lets go of its file on a thread of its own, a moment after the last handle of a store was dropped: a store that
+/// was closed and is opened again at once would find it locked.
+fn open_when_let_go(dir: &Path) -> Result<sled::Db, Refusal> {
+    let held = |error: &io::Error| error.to_string().contains("could not acquire lock");
+    for _ in 0..LET_GO_LOOKS {
+        match open_once(dir) {
+            Err(Refusal::Io(error)) if held(&error) => std::thread::park_timeout(LET_GO_LOOK_EVERY),
+            opened => return opened,
+        }
+    }
+    open_once(dir)
 }
 
 fn open_once(dir: &Path) -> Result<sled::Db, Refusal> {
