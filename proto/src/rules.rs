@@ -10,6 +10,8 @@ use std::fmt;
 pub enum Rule {
     /// ►2 a decision names the leader id it was taken under, and `apply` checks it.
     DecisionsNameTheirLeader = 2,
+    /// ►3 `apply` itself judges a promotion: member, life, whole, floor.
+    PromotionIsJudged = 3,
     /// ►4 the node counts from sending, the leader from receiving plus 1 %.
     LeaderCountsLonger = 4,
     /// ►5 a new leader promotes by expiry only after a full grace period.
@@ -22,6 +24,14 @@ pub enum Rule {
     CheckUnderLaneLock = 8,
     /// ►9 the lease is checked again before replies leave.
     CheckBeforeReply = 9,
+    /// ►12 a new primary opens its epoch in the log with a batch, even an empty one, before it serves.
+    EpochOpensWithBatch = 12,
+    /// ►13 a death is believed only of a supervisor or of the holder of the same folder on the same machine.
+    DeathNeedsProof = 13,
+    /// ►14 an attempt ends only by a committed command.
+    AttemptEndsByCommit = 14,
+    /// ►21 a marker in the log says where a slot's copy began, and each key is copied at one point.
+    MarkerBeginsCopy = 21,
 }
 
 /// Which rules are in force. [`Rules::ALL`] is the only value that a release build can make.

@@ -73,5 +73,11 @@ fn reply(answer: &Answer, ttl_ms: u64) -> v1::HeartbeatReply {
         }),
         Verdict::NothingClaimed | Verdict::Refused(_) => None,
     };
-    v1::HeartbeatReply { sequence: answer.sequence, grant, refused_why: refused_why(&answer.verdict), ttl_ms }
+    v1::HeartbeatReply {
+        sequence: answer.sequence,
+        grant,
+        refused_why: refused_why(&answer.verdict),
+        ttl_ms,
+        ask: false,
+    }
 }

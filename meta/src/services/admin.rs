@@ -65,7 +65,7 @@ fn body(verb: v1::Verb) -> Result<Body, Status> {
             shard: ShardId::from_slice(&replicate.shard).map_err(bad)?,
         },
         v1::verb::Verb::SetSetting(setting) => Body::SetSetting { name: setting.name, value: setting.value },
-        v1::verb::Verb::Failover(_) => {
+        v1::verb::Verb::Failover(_) | v1::verb::Verb::Drain(_) => {
             return Err(Status::unimplemented("this version has no planned failovers yet"));
         }
     })

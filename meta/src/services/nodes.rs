@@ -111,6 +111,34 @@ impl NodesService {
     }
 }
 
+impl NodesService {
+    /// ►13: the word of a supervisor that saw its child end.
+    async fn dead_here(
+        &self,
+        seated: &Seated,
+        node: NodeId,
+        token: SpawnToken,
+    ) -> Result<v1::DeadReply, Status> {
+        let mut request = [0; 16];
+        self.0.env.random.fill(&mut request);
+        let command = Command {
+            request: RequestId(request),
+            author: format!("supervisor of node {node}"),
+            at: self.0.env.clock.wall(),
+            leader: None,
+            body: Body::Dead { node, token },
+        };
+        let raft = &seated.raft;
+        let outcome = raft.propose(command).await.map_err(|error| refused(&error))?;
+        let version = Some((&raft.state().version()).into());
+        match outcome {
+            Outcome::Done { .. } => Ok(v1::DeadReply { known: true, why: String::new(), version }),
+            // Unknown, or another life is registered: that token's life is not the present one, so nothing is to end.
+            Outcome::Rejected(why) => Ok(v1::DeadReply { known: false, why: why.to_string(), version }),
+        }
+    }
+}
+
 fn reply(raft: &MetaRaft, node: NodeId, outcome: Outcome) -> Result<v1::RegisterReply, Status> {
     let state = raft.state();
     let group = state.group().map(|group| group.0.to_vec().into()).unwrap_or_default();
@@ -147,6 +175,14 @@ impl v1::nodes_server::Nodes for NodesService {
     ) -> Result<Response<v1::RegisterReply>, Status> {
         let asked = read(request.into_inner())?;
         self.register_here(self.0.in_group()?, asked).await.map(Response::new)
+    }
+
+    async fn dead(&self, request: Request<v1::DeadRequest>) -> Result<Response<v1::DeadReply>, Status> {
+        let request = request.into_inner();
+        let bad = |why: &dyn std::fmt::Display| Status::invalid_argument(format!("death: {why}"));
+        let node = NodeId::from_slice(&request.node).map_err(|why| bad(&why))?;
+        let token = SpawnToken::from_slice(&request.token).map_err(|why| bad(&why))?;
+        self.dead_here(self.0.in_group()?, node, token).await.map(Response::new)
     }
 
     async fn heartbeat(

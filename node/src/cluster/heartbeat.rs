@@ -154,6 +154,7 @@ impl<'a> Stream<'a> {
             position: None,
             health: Some(health),
             addresses: Some((&**life.addresses.load()).into()),
+            ..v1::HeartbeatRequest::default()
         });
         self.unanswered += 1;
         true
