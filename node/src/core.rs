@@ -5,6 +5,8 @@ use crate::cluster::admin::ClusterAdmin;
 use crate::cluster::view::View;
 use crate::config::{Config, Key};
 use crate::gauges::Gauges;
+use crate::log::Log;
+use crate::release::Releases;
 use crate::resp::Error;
 use crate::serving::Serving;
 use crate::stats::Stats;
@@ -71,7 +73,11 @@ pub struct NodeCore {
     /// The settings.
     pub config: Arc<Config>,
     /// The data.
-    pub lanes: Lanes,
+    pub lanes: Arc<Lanes>,
+    /// What they have changed, as numbered batches.
+    pub log: Arc<Log>,
+    /// Replies that wait for it.
+    pub releases: Releases,
     /// The lease.
     pub serving: Serving,
     /// The newest cluster state that this node knows.
@@ -105,7 +111,9 @@ impl NodeCore {
         let mode = if config.in_cluster() { Mode::Cluster } else { Mode::Emulated };
         let lanes = usize::try_from(config.size(Key::Lanes)).unwrap_or(usize::MAX);
         let databases = usize::try_from(config.databases()).unwrap_or(usize::MAX);
-        let lanes = Lanes::new(lanes, databases, env.random.u64());
+        let lanes = Arc::new(Lanes::new(lanes, databases, env.random.u64()));
+        let budget = usize::try_from(config.size(Key::ReplBacklogSize)).unwrap_or(usize::MAX);
+        let log = Arc::new(Log::new(lanes.clone(), env.clock.clone(), env.rules, budget));
         let serving = match mode {
             Mode::Emulated => {
                 lanes.set_access(|_| Access::Mine);
@@ -123,6 +131,8 @@ impl NodeCore {
             mode,
             config: Arc::new(config),
             lanes,
+            log,
+            releases: Releases::default(),
             serving,
             topology: ArcSwap::default(),
             view: ArcSwap::from_pointee(view),
