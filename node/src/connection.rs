@@ -5,7 +5,7 @@
 //! so what waits for it is bounded: at most [`dispatch::FLUSH_BYTES`] and one reply more (I12). Buffers are lent by the
 //! worker thread for the length of a turn: an idle connection owns none.
 
-use crate::clients::{Activity, Place};
+use crate::clients::{Activity, Client, Place};
 use crate::config::Verdict;
 use crate::core::NodeCore;
 use crate::dispatch::{self, LongCall, Ran, Scratch, Step};
@@ -15,6 +15,7 @@ use crate::release::{Outbox, Stamp, Trouble, WAITING_MAX};
 use crate::resp::{Reply, Resp};
 use crate::session::{Later, Session};
 use crate::store::{Data, Locked};
+use rustix::net::RecvFlags;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use std::task::Poll;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// After so many turns without a pause a connection lets the others of its worker run.
+/// After so many turns without waiting for the client a connection lets the others of its worker run.
 const TURNS_IN_A_ROW: u32 = 16;
 
 /// Why a connection ends.
@@ -43,6 +44,14 @@ impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
         Self::Failed(error)
     }
+}
+
+/// What one read brought.
+struct Read {
+    /// How many bytes; 0 at the end of the stream.
+    len: usize,
+    /// Others of the worker could run before they came.
+    waited: bool,
 }
 
 struct Connection {
@@ -99,28 +108,31 @@ impl Connection {
         loop {
             self.wait_until_at_most(WAITING_MAX).await?;
             let Some(read) = self.read().await? else { continue };
-            if read == 0 {
+            if read.len == 0 {
                 return Ok(());
             }
             while !self.turn().await? {
                 // There is more to execute.
             }
-            turns += 1;
-            if turns % TURNS_IN_A_ROW == 0 {
+            turns = if read.waited { 0 } else { turns + 1 };
+            if turns >= TURNS_IN_A_ROW {
+                turns = 0;
                 tokio::task::yield_now().await;
             }
         }
     }
 
-    /// Reads what has arrived; 0 at the end of the stream. While nothing has, the buffer is given back. `None`: replies
-    /// that wait need this connection first.
-    async fn read(&mut self) -> Result<Option<usize>, End> {
+    /// Reads what has arrived. While nothing has, the buffer is given back. `None`: replies that wait need this
+    /// connection first.
+    async fn read(&mut self) -> Result<Option<Read>, End> {
         let Self { stream, input, core, outbox, .. } = self;
-        let read = poll_fn(|context| {
+        let mut waited = false;
+        let len = poll_fn(|context| {
             loop {
                 match stream.poll_read_ready(context) {
                     Poll::Pending => {
                         input.idle();
+                        waited = true;
                         let trouble = outbox.as_ref().is_some_and(|it| it.poll_trouble(context).is_ready());
                         return if trouble { Poll::Ready(Ok(None)) } else { Poll::Pending };
                     }
@@ -133,25 +145,25 @@ impl Connection {
             }
         })
         .await?;
-        if let Some(read) = read {
-            input.filled(read);
-            core.stats.bytes_in.fetch_add(read as u64, Ordering::Relaxed);
-        }
-        Ok(read)
+        let Some(len) = len else { return Ok(None) };
+        input.filled(len);
+        core.stats.bytes_in.fetch_add(len as u64, Ordering::Relaxed);
+        Ok(Some(Read { len, waited }))
     }
 
     /// Waits until no more than `most` bytes of replies wait for their batch, and does what they need meanwhile.
     async fn wait_until_at_most(&mut self, most: usize) -> Result<(), End> {
-        let Some(outbox) = self.outbox.clone() else { return Ok(()) };
+        let Self { core, stream, place, outbox: Some(outbox), .. } = self else { return Ok(()) };
         loop {
             match poll_fn(|context| outbox.poll_at_most(most, context)).await {
                 None => return Ok(()),
                 Some(Trouble::LeaseLost) => return Err(End::LeaseLost),
                 Some(Trouble::Failed(kind)) => return Err(End::Failed(kind.into())),
                 Some(Trouble::Blocked) => {
-                    while !outbox.write(&self.core) {
-                        self.wait_for_socket(outbox.waiting()).await?;
+                    while !outbox.write(core) {
+                        wait_for_socket(core, stream, place.client(), outbox.waiting()).await?;
                     }
+                    place.client().note_waiting(0);
                 }
             }
         }
@@ -252,7 +264,7 @@ impl Connection {
     /// Waits for a client that reads slowly, or not at all.
     async fn send_rest(&mut self, mut rest: &[u8]) -> Result<(), End> {
         while !rest.is_empty() {
-            self.wait_for_socket(rest.len()).await?;
+            wait_for_socket(&self.core, &self.stream, self.place.client(), rest.len()).await?;
             match self.stream.try_write(rest) {
                 Ok(sent) => rest = &rest[sent..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -262,26 +274,32 @@ impl Connection {
         self.place.client().note_waiting(0);
         Ok(())
     }
-
-    /// Waits until the socket takes more, unless so much waits that the client is cut off.
-    async fn wait_for_socket(&mut self, waiting: usize) -> Result<(), End> {
-        let limit = self.core.config.output_limits().normal;
-        let now = self.core.env.clock.boot();
-        if let Verdict::Over = limit.judge(waiting as u64, None, now) {
-            self.core.gauges.cut_for_output.fetch_add(1, Ordering::Relaxed);
-            return Err(End::Cut);
-        }
-        self.place.client().note_waiting(waiting);
-        Ok(self.stream.writable().await?)
-    }
 }
 
-/// One read(2). A short one tells tokio that the socket is empty, which saves the read that would find that out.
+/// Waits until the socket takes more, unless so much waits that the client is cut off.
+async fn wait_for_socket(
+    core: &NodeCore,
+    stream: &TcpStream,
+    client: &Client,
+    waiting: usize,
+) -> Result<(), End> {
+    let limit = core.config.output_limits().normal;
+    let now = core.env.clock.boot();
+    if let Verdict::Over = limit.judge(waiting as u64, None, now) {
+        core.gauges.cut_for_output.fetch_add(1, Ordering::Relaxed);
+        return Err(End::Cut);
+    }
+    client.note_waiting(waiting);
+    Ok(stream.writable().await?)
+}
+
+/// One recv(2), which is cheaper than a read(2) of a socket. A short one tells tokio that the socket is empty, which saves the read that would find that out.
 fn read_once(stream: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
     let whole = room.len();
     let mut read = None;
     let outcome = stream.try_io(Interest::READABLE, || {
-        let len = rustix::io::retry_on_intr(|| rustix::io::read(stream, &mut *room))?;
+        let (len, _) =
+            rustix::io::retry_on_intr(|| rustix::net::recv(stream, &mut *room, RecvFlags::empty()))?;
         read = Some(len);
         if len > 0 && len < whole { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     });
