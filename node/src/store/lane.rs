@@ -31,6 +31,8 @@ pub enum Access {
     Unassigned,
     /// This node is its primary.
     Mine,
+    /// This node is its primary, and a planned change holds its clients: nothing executes (►14).
+    Held,
     /// This node is a replica of its shard.
     Replica,
     /// Another shard owns it.
@@ -222,6 +224,12 @@ impl Lane {
     #[must_use]
     pub fn databases(&self) -> &[DatabaseCount] {
         &self.databases
+    }
+
+    /// Whether a planned change holds a slot of this lane.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.slots.iter().any(|slot| slot.access == Access::Held)
     }
 
     /// Changes what this node may do with a slot (►8: under the lane lock).
