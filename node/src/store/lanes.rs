@@ -113,6 +113,21 @@ impl Lanes {
         Self { lanes: built, databases, hasher, reclaimer, memory }
     }
 
+    /// Empty lanes like these, whose tables can be exchanged for theirs: same hashes, same accounts.
+    pub(super) fn alike(&self) -> Vec<Lane> {
+        let alike = |number| {
+            let (hasher, reclaimer, memory) =
+                (self.hasher.clone(), self.reclaimer.clone(), self.memory.clone());
+            Lane::new(number, self.count(), self.databases, hasher, reclaimer, memory)
+        };
+        (0..self.count()).map(alike).collect()
+    }
+
+    /// Every lane, in ascending order: the barrier of a node-wide change. May block: not for I/O workers.
+    pub(super) fn lock_all(&self) -> Vec<Held<'_>> {
+        (0..self.lanes.len()).map(|lane| self.lock_long(lane)).collect()
+    }
+
     /// How many lanes there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -213,8 +228,7 @@ impl Lanes {
     /// Applies a node-wide record: all lanes are held, in ascending order, which is the barrier that it needs. May
     /// block: not for I/O workers.
     pub fn apply_node_wide(&self, record: NodeWide) {
-        let mut all: Vec<_> = (0..self.lanes.len()).map(|lane| self.lock_long(lane)).collect();
-        all.iter_mut().for_each(|lane| lane.apply_node_wide(record));
+        self.lock_all().iter_mut().for_each(|lane| lane.apply_node_wide(record));
     }
 
     /// Asks for the lock and the table's head of a slot that will be looked up in a moment.
