@@ -5,6 +5,7 @@ use crate::cluster::admin::ClusterAdmin;
 use crate::cluster::view::View;
 use crate::config::{Config, Key};
 use crate::gauges::Gauges;
+use crate::replication::Replication;
 use crate::resp::Error;
 use crate::serving::Serving;
 use crate::stats::Stats;
@@ -72,6 +73,8 @@ pub struct NodeCore {
     pub config: Arc<Config>,
     /// The data.
     pub lanes: Lanes,
+    /// Peers, and how they stand.
+    pub replication: Replication,
     /// The lease.
     pub serving: Serving,
     /// The newest cluster state that this node knows.
@@ -123,6 +126,7 @@ impl NodeCore {
             mode,
             config: Arc::new(config),
             lanes,
+            replication: Replication::default(),
             serving,
             topology: ArcSwap::default(),
             view: ArcSwap::from_pointee(view),

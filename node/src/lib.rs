@@ -19,6 +19,7 @@ pub mod info;
 pub mod input;
 pub mod numbers;
 pub mod output;
+pub mod replication;
 pub mod resp;
 pub mod route;
 pub mod server;
