@@ -15,6 +15,7 @@ use crate::core::NodeCore;
 use crate::log::{Follower, FollowerOut, Gone};
 use capstan_proto::env::Stream;
 use capstan_proto::ids::Position;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -92,17 +93,13 @@ pub(super) async fn serve(
         ended = session.show_life() => ended,
     };
     core.replication.serves_no_more(who);
+    let Err(ended) = ended;
     tracing::info!(replica = %who, %ended, "a replica is gone");
-    match ended {
-        Err(error) => error,
-        Ok(never) => match never {},
-    }
+    ended
 }
 
-/// What cannot happen: these loops end by an error.
-pub(super) enum Never {}
-
-type Endless = Result<Never, SessionError>;
+/// These loops end by an error only.
+type Endless = Result<Infallible, SessionError>;
 
 async fn refuse(out: &FollowerOut, refusal: Refusal) -> SessionError {
     match Message::Answer(Answer::Refused(refusal)).to_bytes() {
