@@ -142,7 +142,6 @@ impl<'a> Stream<'a> {
             operations: core.stats.processed.load(Ordering::Relaxed),
             ..v1::Health::default()
         };
-        let whole = core.replication.whole();
         place.send(v1::HeartbeatRequest {
             sequence,
             node: Bytes::copy_from_slice(&life.node.0),
@@ -155,8 +154,6 @@ impl<'a> Stream<'a> {
             position: None,
             health: Some(health),
             addresses: Some((&**life.addresses.load()).into()),
-            whole_of: whole.map(|(shard, _)| Bytes::copy_from_slice(&shard.0)).unwrap_or_default(),
-            whole_epoch: whole.map(|(_, epoch)| epoch.0).unwrap_or_default(),
             ..v1::HeartbeatRequest::default()
         });
         self.unanswered += 1;

@@ -4,13 +4,14 @@
 //! Order: known, arity, authentication, allowed in MULTI, same slot, owner and role and lease under the lane lock (►8),
 //! memory limit, queued if MULTI is open, run.
 
-use super::{Now, locks};
+use super::{Now, Ran, locks};
 use crate::commands::args::{Args, KeyAt, OwnedArgs};
 use crate::commands::lookup::Command;
 use crate::commands::{Ctx, Flags, Spec};
 use crate::core::{Mode, NodeCore};
 use crate::resp::{Error, Reply};
 use crate::session::{ReplyMode, Session};
+use crate::store::log::take_logged;
 use crate::store::{Busy, Data, Locked};
 use std::sync::atomic::Ordering;
 
@@ -41,9 +42,11 @@ impl Call<'_> {
 }
 
 impl LongCall {
-    /// Runs the command on a thread that may block. Says whether it touched data under the lease.
+    /// Runs the command on a thread that may block.
     #[must_use]
-    pub fn run(&self, core: &NodeCore, session: &mut Session, out: &mut Reply) -> bool {
+    pub fn run(&self, core: &NodeCore, session: &mut Session, out: &mut Reply) -> Ran {
+        let mut ran = Ran { epoch: core.serving.epoch(), ..Ran::default() };
+        take_logged();
         let call = Call { command: self.command, args: self.args.args(), keys: self.args.key_places() };
         let since = core.env.clock.boot();
         let under_lease = guarded(core, session, out, &call, Now::read(core), Patience::Blocks);
@@ -54,7 +57,9 @@ impl LongCall {
             stats.nanos.fetch_add(spent, Ordering::Relaxed);
             core.stats.processed.fetch_add(1, Ordering::Relaxed);
         }
-        under_lease.unwrap_or(false)
+        ran.under_lease = under_lease.unwrap_or(false);
+        ran.note_logged(session);
+        ran
     }
 }
 

@@ -16,11 +16,14 @@ pub use execute::{Call, LongCall};
 use crate::core::NodeCore;
 use crate::input::Input;
 use crate::resp::parse::{Limits, ProtocolError};
+use crate::release::Stamp;
 use crate::resp::{Error, Reply};
 use crate::session::Session;
 use crate::store::Busy;
+use crate::store::log::take_logged;
 use batch::{Batch, End};
 use capstan_proto::env::{Boot, UnixMs};
+use capstan_proto::ids::ShardEpoch;
 use std::sync::atomic::Ordering;
 
 /// Replies are sent when so many bytes of them wait.
@@ -52,6 +55,24 @@ pub struct Ran {
     pub under_lease: bool,
     /// The last command, by its number in the table.
     pub last_command: usize,
+    /// The newest batch that holds something of what was executed; 0: nothing was logged.
+    pub batch: u64,
+    /// The epoch that was served under when it began.
+    pub epoch: ShardEpoch,
+}
+
+impl Ran {
+    /// What the replies depend on when they leave.
+    #[must_use]
+    pub const fn stamp(&self) -> Stamp {
+        Stamp { batch: self.batch, under_lease: self.under_lease, epoch: self.epoch }
+    }
+
+    /// Takes note of what this thread has logged since it was last asked.
+    fn note_logged(&mut self, session: &mut Session) {
+        self.batch = self.batch.max(take_logged());
+        session.written = session.written.max(self.batch);
+    }
 }
 
 /// The times that a chunk of commands is judged by.
@@ -78,6 +99,8 @@ pub fn run(
     scratch: &mut Scratch,
     ran: &mut Ran,
 ) -> Step {
+    // What somebody else has logged on this thread is no matter of this connection.
+    take_logged();
     loop {
         if session.client.as_ref().is_some_and(|client| client.is_killed()) {
             return Step::Close;
@@ -86,6 +109,7 @@ pub fn run(
         let (read, end) = scratch.read(core, input, &limits);
         let batch = scratch.batch(input.pending());
         let (all, (done, step)) = (batch.len(), chunk(core, session, out, batch, ran));
+        ran.note_logged(session);
         if done == all {
             input.consume(read);
         } else {

@@ -10,6 +10,7 @@ use super::copying::Copying;
 use super::receiver::{LinkError, Target};
 use super::wire::{Ack, Answer, Message, Received};
 use crate::cluster::life::Offload;
+use crate::cluster::report::WholeOf;
 use crate::core::NodeCore;
 use crate::log::frame::{Frame, Kind};
 use capstan_proto::ids::Position;
@@ -145,7 +146,7 @@ impl<'a> Intake<'a> {
     fn distrust(&self, error: LinkError) -> LinkError {
         tracing::error!(%error, "a batch that cannot be applied: this replica needs a whole copy");
         self.core.log.start_over(Position::default(), Vec::new());
-        self.core.replication.set_whole(None);
+        self.core.report.set_whole_of(None);
         error
     }
 
@@ -155,7 +156,9 @@ impl<'a> Intake<'a> {
             && level.is_some_and(|level| self.core.log.last() >= level)
         {
             *level = None;
-            self.core.replication.set_whole(Some((self.target.shard, self.target.epoch)));
+            let Target { shard, epoch, .. } = self.target;
+            tracing::info!(position = %self.core.log.last(), %epoch, "this replica holds everything");
+            self.core.report.set_whole_of(Some(WholeOf { shard, epoch }));
         }
     }
 

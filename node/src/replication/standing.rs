@@ -4,7 +4,7 @@ use super::receiver::LinkError;
 use crate::core::NodeCore;
 use capstan_proto::auth::Secret;
 use capstan_proto::env::Boot;
-use capstan_proto::ids::{NodeId, ShardEpoch, ShardId};
+use capstan_proto::ids::NodeId;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -54,7 +54,6 @@ pub struct Replication {
     /// The port on which peers are listened to, once it is bound.
     pub peer_port: OnceLock<u16>,
     link: Mutex<Link>,
-    whole: Mutex<Option<(ShardId, ShardEpoch)>>,
     served: Mutex<BTreeMap<NodeId, Serving>>,
     /// Whole copies begun as a primary.
     pub copies: AtomicU64,
@@ -90,17 +89,6 @@ impl Replication {
             Some(runtime) => runtime.spawn(task),
             None => tokio::spawn(task),
         }
-    }
-
-    /// The shard, and the epoch of its primary, of which this node's data is a complete copy: for the heartbeat (►3).
-    #[must_use]
-    pub fn whole(&self) -> Option<(ShardId, ShardEpoch)> {
-        *self.whole.lock()
-    }
-
-    /// The data is complete, or not any more.
-    pub(super) fn set_whole(&self, whole: Option<(ShardId, ShardEpoch)>) {
-        *self.whole.lock() = whole;
     }
 
     /// The link of a replica.

@@ -11,7 +11,7 @@
 
 use super::effect::{Change, Effect, NodeWide};
 use super::hash::Hasher;
-use super::log::PendingLog;
+use super::log::{PendingLog, Tagging};
 use super::raw::Entry;
 use super::reclaim::Reclaimer;
 use super::watch::Watchers;
@@ -150,7 +150,7 @@ impl Lane {
         databases: usize,
         hasher: Hasher,
         reclaimer: Arc<Reclaimer>,
-        node: Arc<AtomicI64>,
+        (node, tagging): (Arc<AtomicI64>, Arc<Tagging>),
     ) -> Self {
         let slots = usize::from(capstan_proto::slot::SLOTS) / lanes;
         Self {
@@ -161,7 +161,7 @@ impl Lane {
             hasher,
             stats: LaneStats::default(),
             watchers: Watchers::default(),
-            log: PendingLog::default(),
+            log: PendingLog::new(number, tagging),
             reclaimer,
             memory: Memory { unreported: 0, node },
         }
