@@ -210,9 +210,14 @@ mod tests {
         assert_eq!(up.link_state(), "connected");
         let text = printed(up);
         assert!(text.contains("role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:7000\r\n"), "{text}");
-        assert!(text.contains("master_link_status:up\r\n") && text.contains("slave_repl_offset:9\r\n"), "{text}");
+        assert!(
+            text.contains("master_link_status:up\r\n") && text.contains("slave_repl_offset:9\r\n"),
+            "{text}"
+        );
         let copying = Some(CopyProgress { keys: 1, keys_expected: 4, bytes: 100 });
         let text = printed(ReplicationFacts { role, copying, ..Default::default() });
-        assert!(text.contains("master_sync_in_progress:1\r\n") && text.contains("master_sync_perc:25.00\r\n"));
+        assert!(
+            text.contains("master_sync_in_progress:1\r\n") && text.contains("master_sync_perc:25.00\r\n")
+        );
     }
 }

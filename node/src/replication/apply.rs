@@ -37,7 +37,9 @@ pub fn effects(lanes: &Lanes, body: &[u8], at: &mut usize) -> Result<(), Stop> {
         if group.len() > 1 {
             for item in &group {
                 match &held {
-                    Some(lane) if lane.number() == item.lane => lane.prefetch_entry(item.effect.slot, item.hash),
+                    Some(lane) if lane.number() == item.lane => {
+                        lane.prefetch_entry(item.effect.slot, item.hash)
+                    }
                     Some(_) | None => lanes.prefetch_entry(item.effect.slot, item.hash),
                 }
             }

@@ -170,7 +170,8 @@ impl<'a> Intake<'a> {
         let State::Copying(copying) = std::mem::replace(&mut self.state, State::Asked) else { return Ok(()) };
         let core = Arc::clone(self.core);
         let now = core.env.clock.boot();
-        let swapped = Offload::of(&self.core.env).run(move || copying.swap(&core.lanes, &core.log, now)).await;
+        let swapped =
+            Offload::of(&self.core.env).run(move || copying.swap(&core.lanes, &core.log, now)).await;
         let position = swapped.ok_or(LinkError::Stopping)??;
         self.core.replication.with_link(|link| link.copying = None);
         self.state = State::Following { level: Some(position) };

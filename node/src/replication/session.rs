@@ -75,15 +75,8 @@ pub(super) async fn serve(
         (Err(refusal), _) | (Ok(_), Err(refusal)) => return refuse(&out, refusal).await,
     };
     let follower = core.log.follow(hello.node, hello.incarnation, out.clone());
-    let session = Session {
-        core,
-        hello,
-        lead,
-        out,
-        follower,
-        copied: AtomicU64::new(0),
-        heard: Notify::new(),
-    };
+    let session =
+        Session { core, hello, lead, out, follower, copied: AtomicU64::new(0), heard: Notify::new() };
     let (who, position) = (session.hello.node, session.hello.position);
     tracing::info!(replica = %who, %from, ?position, "a replica follows");
     let ended = tokio::select! {

@@ -70,7 +70,8 @@ impl Session<'_> {
     async fn count_keys(&self) -> u64 {
         let mut keys = 0;
         for number in 0..self.core.lanes.count() {
-            let of_lane = |lane: &mut Lane| lane.databases().iter().map(|database| database.keys).sum::<u64>();
+            let of_lane =
+                |lane: &mut Lane| lane.databases().iter().map(|database| database.keys).sum::<u64>();
             keys += self.hold(number, of_lane).await;
         }
         keys
@@ -141,7 +142,8 @@ impl Session<'_> {
         }
         progress.said = now;
         let seconds = now.since(progress.began).as_secs_f64();
-        let left = progress.keys_all.saturating_sub(progress.keys) as f64 * seconds / progress.keys.max(1) as f64;
+        let left =
+            progress.keys_all.saturating_sub(progress.keys) as f64 * seconds / progress.keys.max(1) as f64;
         tracing::info!(
             replica = %self.hello.node,
             keys = progress.keys,

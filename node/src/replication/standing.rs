@@ -104,7 +104,8 @@ impl Replication {
     pub(super) fn link_is_down(&self, now: Boot) {
         let mut link = self.link.lock();
         let since = if link.up { Some(now) } else { link.down_since.or(Some(now)) };
-        *link = Link { down_since: since, last_io: link.last_io, echoed_ms: link.echoed_ms, ..Link::default() };
+        *link =
+            Link { down_since: since, last_io: link.last_io, echoed_ms: link.echoed_ms, ..Link::default() };
     }
 
     /// The replicas that are served.

@@ -234,8 +234,9 @@ impl Message {
             KIND_HELLO => Ok(Self::Hello(codec::decode(FORMAT, &body)?)),
             KIND_ANSWER => Ok(Self::Answer(codec::decode(FORMAT, &body)?)),
             KIND_PIECE => read_piece(body).map(Self::Piece),
-            KIND_COPY_END => exactly(16)
-                .map(|()| Self::CopyEnd { copy: body.get_u64_le(), pieces: body.get_u64_le() }),
+            KIND_COPY_END => {
+                exactly(16).map(|()| Self::CopyEnd { copy: body.get_u64_le(), pieces: body.get_u64_le() })
+            }
             KIND_ACK => exactly(24).map(|()| {
                 let (number, clock_ms) = (body.get_u64_le(), body.get_u64_le());
                 Self::Ack(Ack { number, clock_ms, copied: body.get_u64_le() })

@@ -185,12 +185,7 @@ mod tests {
     type Write = (u16, u8, usize);
 
     /// Copies `source` while `writes` go on, one between any two holds; the copy sees the log as a replica does.
-    fn copy(
-        source: &Lanes,
-        target: &Lanes,
-        mut writes: impl Iterator<Item = Write>,
-        marking: Marking,
-    ) {
+    fn copy(source: &Lanes, target: &Lanes, mut writes: impl Iterator<Item = Write>, marking: Marking) {
         let mut shadow = Shadow::of(target);
         let mut waiting: VecDeque<Taken> = VecDeque::new();
         let budget = Budget { bytes: 300, steps: 20 };
