@@ -15,8 +15,8 @@ pub use execute::{Call, LongCall};
 
 use crate::core::NodeCore;
 use crate::input::Input;
-use crate::resp::parse::{Limits, ProtocolError};
 use crate::release::Stamp;
+use crate::resp::parse::{Limits, ProtocolError};
 use crate::resp::{Error, Reply};
 use crate::session::Session;
 use crate::store::Busy;

@@ -21,6 +21,8 @@ const OP_SET: u8 = 1;
 const OP_WRITE: u8 = 2;
 const OP_EXPIRE: u8 = 3;
 const OP_DELETE: u8 = 4;
+/// Far from the changes of data, which are numbered on from 1.
+const OP_MARKER: u8 = 64;
 const FLAG_DB: u8 = 1;
 const FLAG_EXPIRES: u8 = 2;
 const HEAD: usize = 12;
@@ -40,18 +42,24 @@ pub enum DecodeError {
     /// There is no such slot.
     #[error("slot {0} does not exist")]
     Slot(u16),
-    /// A deletion or an expiry with a value.
-    #[error("operation {0} carries a value")]
+    /// A deletion or an expiry with a value, or a marker without its own.
+    #[error("operation {0} carries a value that it cannot have")]
     Value(u8),
 }
 
 /// Appends an effect.
 pub fn encode(effect: &Effect<'_>, out: &mut Vec<u8>) {
+    let mut place = [0; 16];
     let (op, value, expires, offset): (_, &[u8], _, _) = match effect.change {
         Change::Set { value, expires } => (OP_SET, value, expires, None),
         Change::Write { offset, bytes } => (OP_WRITE, bytes, None, Some(offset)),
         Change::Expire { at } => (OP_EXPIRE, b"", at, None),
         Change::Delete => (OP_DELETE, b"", None, None),
+        Change::Marker { copy, piece } => {
+            place[..8].copy_from_slice(&copy.to_le_bytes());
+            place[8..].copy_from_slice(&piece.to_le_bytes());
+            (OP_MARKER, &place, None, None)
+        }
     };
     let db = u8::from(effect.db != 0) * FLAG_DB;
     let flags = db | (u8::from(expires.is_some()) * FLAG_EXPIRES);
@@ -104,9 +112,16 @@ pub fn decode(bytes: &[u8]) -> Result<(Effect<'_>, &[u8]), DecodeError> {
         OP_EXPIRE | OP_DELETE if !value.is_empty() => return Err(DecodeError::Value(op)),
         OP_EXPIRE => Change::Expire { at: expires },
         OP_DELETE => Change::Delete,
+        OP_MARKER => marker(value)?,
         unknown => return Err(DecodeError::Op(unknown)),
     };
     Ok((Effect { slot, db, key, change }, rest))
+}
+
+fn marker(value: &[u8]) -> Result<Change<'static>, DecodeError> {
+    let (copy, piece) = take::<8>(value).map_err(|_| DecodeError::Value(OP_MARKER))?;
+    let piece = piece.try_into().map_err(|_| DecodeError::Value(OP_MARKER))?;
+    Ok(Change::Marker { copy: u64::from_le_bytes(copy), piece: u64::from_le_bytes(piece) })
 }
 
 fn take<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), DecodeError> {
@@ -119,7 +134,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn change() -> impl Strategy<Value = (u8, Vec<u8>, Option<u64>, u32)> {
-        (0u8..4, proptest::collection::vec(any::<u8>(), 0..64), any::<Option<u64>>(), any::<u32>())
+        (0u8..5, proptest::collection::vec(any::<u8>(), 0..64), any::<Option<u64>>(), any::<u32>())
     }
 
     fn built<'a>(kind: u8, value: &'a [u8], at: Option<u64>, offset: u32) -> Change<'a> {
@@ -128,6 +143,7 @@ mod tests {
             0 => Change::Set { value, expires: at },
             1 => Change::Write { offset, bytes: value },
             2 => Change::Expire { at },
+            3 => Change::Marker { copy: u64::from(offset), piece: at.map_or(7, |at| at.0) },
             _ => Change::Delete,
         }
     }

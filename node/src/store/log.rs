@@ -197,6 +197,12 @@ impl Tagging {
         }
     }
 
+    /// Whether a lane has something in a batch that is not closed.
+    #[cfg(test)]
+    pub(crate) fn has_something(&self) -> bool {
+        self.dirty.iter().any(DirtyLanes::any)
+    }
+
     /// Returns when there is something to drain. What is recorded from now on schedules anew.
     pub async fn scheduled(&self) {
         self.wake.notified().await;
@@ -233,7 +239,11 @@ impl Tagging {
 
     /// Moves what all lanes have recorded into closed batches, and opens the next number. The caller holds every lane,
     /// so nobody records meanwhile; the drainer may be in the middle of a batch, whose rest is among it.
-    pub(super) fn collect<'a>(&self, lanes: impl Iterator<Item = &'a mut PendingLog>, record: Option<NodeWide>) {
+    pub(super) fn collect<'a>(
+        &self,
+        lanes: impl Iterator<Item = &'a mut PendingLog>,
+        record: Option<NodeWide>,
+    ) {
         let mut batches: [(u64, Pending); 2] = Default::default();
         for lane in lanes {
             lane.let_go();

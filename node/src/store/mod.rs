@@ -10,6 +10,8 @@ pub mod lanes;
 pub mod log;
 pub mod raw;
 pub mod reclaim;
+pub mod shadow;
+pub mod slot_stream;
 pub mod watch;
 
 pub use effect::{Change, Effect, NodeWide};
