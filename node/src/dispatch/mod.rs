@@ -22,9 +22,9 @@ use crate::session::Session;
 use crate::store::Busy;
 use crate::store::log::take_logged;
 use batch::{Batch, End};
-use execute::Stop;
 use capstan_proto::env::{Boot, UnixMs};
 use capstan_proto::ids::ShardEpoch;
+use execute::Stop;
 use std::sync::atomic::Ordering;
 
 /// Replies are sent when so many bytes of them wait.
