@@ -38,7 +38,9 @@ fn every_write_that_was_answered_is_in_the_log_in_the_order_of_its_key() {
         let effect = effect.expect("was sealed here");
         let writer: usize = String::from_utf8_lossy(effect.key).parse().expect("a writer");
         let value = match effect.change {
-            capstan_node::store::Change::Set { value, .. } => String::from_utf8_lossy(value).parse::<u64>().ok(),
+            capstan_node::store::Change::Set { value, .. } => {
+                String::from_utf8_lossy(value).parse::<u64>().ok()
+            }
             other => panic!("{other:?}"),
         };
         assert!(value == newest[writer].map_or(Some(0), |before: u64| Some(before + 1)), "{value:?}");

@@ -15,16 +15,16 @@ pub use execute::{Call, LongCall};
 
 use crate::core::NodeCore;
 use crate::input::Input;
-use crate::resp::parse::{Limits, ProtocolError};
 use crate::release::Stamp;
+use crate::resp::parse::{Limits, ProtocolError};
 use crate::resp::{Error, Reply};
 use crate::session::Session;
 use crate::store::Busy;
 use crate::store::log::take_logged;
 use batch::{Batch, End};
-use execute::Stop;
 use capstan_proto::env::{Boot, UnixMs};
 use capstan_proto::ids::ShardEpoch;
+use execute::Stop;
 use std::sync::atomic::Ordering;
 
 /// Replies are sent when so many bytes of them wait.
