@@ -9,6 +9,7 @@ use crate::gauges::Gauges;
 use crate::hold::Hold;
 use crate::log::Log;
 use crate::release::Releases;
+use crate::replication::Replication;
 use crate::resp::Error;
 use crate::serving::Serving;
 use crate::stats::Stats;
@@ -82,6 +83,8 @@ pub struct NodeCore {
     pub hold: Hold,
     /// Replies that wait for it.
     pub releases: Releases,
+    /// Peers, and how they stand.
+    pub replication: Replication,
     /// The lease.
     pub serving: Serving,
     /// The newest cluster state that this node knows.
@@ -140,6 +143,7 @@ impl NodeCore {
             log,
             hold: Hold::default(),
             releases: Releases::default(),
+            replication: Replication::default(),
             serving,
             topology: ArcSwap::default(),
             view: ArcSwap::from_pointee(view),

@@ -12,8 +12,9 @@ use crate::cluster::control::{self, ControlConfig, ControlError};
 use crate::cluster::identity::{Folder, FolderError};
 use crate::config::{Config, Key};
 use crate::core::{Mode, NodeCore};
+use crate::replication::peer_port;
 use capstan_proto::auth::Secret;
-use capstan_proto::env::Env;
+use capstan_proto::env::{Env, Listener};
 use capstan_proto::ids::NodeId;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +41,9 @@ pub enum NodeError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] listen::ListenError),
+    /// The peer port cannot be listened on.
+    #[error(transparent)]
+    Peers(#[from] peer_port::BindError),
     /// Its background tasks failed.
     #[error("the node ended: {0}")]
     Ended(String),
@@ -59,6 +63,7 @@ pub struct NodeConfig {
 pub struct Server {
     core: Arc<NodeCore>,
     listeners: Vec<TcpListener>,
+    peers: Vec<Box<dyn Listener>>,
     secret: Secret,
     /// The folder of a node that is alone, locked until it has ended. In a cluster the control path holds it.
     folder: Option<Folder>,
@@ -70,7 +75,7 @@ pub async fn run(env: Env, config: NodeConfig, stop: impl Future<Output = ()>) -
 }
 
 impl Server {
-    /// Takes the data folder and the client port.
+    /// Takes the data folder, the client port and the peer port.
     pub async fn bind(env: Env, config: NodeConfig) -> Result<Self, NodeError> {
         let settings = config.settings;
         let alone = if settings.in_cluster() { None } else { Some(open_alone(&env, &settings).await?) };
@@ -87,7 +92,13 @@ impl Server {
                 tracing::info!(%address, "listening for clients");
             }
         }
-        Ok(Self { core, listeners, secret: config.secret, folder })
+        let secret = config.secret;
+        core.replication.prepare(secret.clone());
+        let peers = match core.mode {
+            Mode::Cluster => peer_port::bind(&core, &secret).await?,
+            Mode::Emulated => Vec::new(),
+        };
+        Ok(Self { core, listeners, peers, secret, folder })
     }
 
     /// What connections and tests share.
@@ -108,6 +119,9 @@ impl Server {
         let mut tasks = tokio::task::JoinSet::new();
         for listener in self.listeners {
             tasks.spawn(accept::clients(core.clone(), listener));
+        }
+        for listener in self.peers {
+            tasks.spawn(peer_port::run(core.clone(), listener, self.secret.clone()));
         }
         tasks.spawn(housekeeping::run(core.clone()));
         tasks.spawn(crate::commands::keys::active::run(core.clone()));

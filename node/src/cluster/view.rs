@@ -133,6 +133,12 @@ impl View {
         self.me
     }
 
+    /// The life that this process is registered in, if it is.
+    #[must_use]
+    pub const fn incarnation(&self) -> Option<Incarnation> {
+        self.incarnation
+    }
+
     /// How much the topology can be relied on.
     #[must_use]
     pub const fn standing(&self) -> Standing {

@@ -2,6 +2,7 @@
 
 use super::{Arg, Args, Ctx, Flags, Group, Outcome, Spec};
 use crate::core::Role;
+use crate::info::replication::ReplicationFacts;
 use crate::info::{self, facts::Facts, text};
 use crate::resp::Error;
 use crate::store::lane::{DatabaseCount, LaneStats};
@@ -92,21 +93,28 @@ fn time(ctx: &mut Ctx<'_>, _: Args<'_>) -> Outcome {
 }
 
 fn role(ctx: &mut Ctx<'_>, _: Args<'_>) -> Outcome {
-    let role = ctx.core.role();
-    match &role {
+    let facts = ReplicationFacts::collect(ctx.core);
+    let offset = |batch: u64| i64::try_from(batch).unwrap_or(i64::MAX);
+    match &facts.role {
         Role::Primary => {
             ctx.out.array(3);
-            ctx.out.bulk(role.word_of_old().as_bytes());
-            ctx.out.int(0);
-            ctx.out.array(0);
+            ctx.out.bulk(facts.role.word_of_old().as_bytes());
+            ctx.out.int(offset(facts.offset));
+            ctx.out.array(facts.followers.len());
+            for follower in &facts.followers {
+                ctx.out.array(3);
+                ctx.out.bulk(follower.ip.as_bytes());
+                ctx.out.bulk(follower.port.to_string().as_bytes());
+                ctx.out.bulk(follower.offset.to_string().as_bytes());
+            }
         }
         Role::Replica { host, port } => {
             ctx.out.array(5);
-            ctx.out.bulk(role.word_of_old().as_bytes());
+            ctx.out.bulk(facts.role.word_of_old().as_bytes());
             ctx.out.bulk(host.as_bytes());
             ctx.out.int((*port).into());
-            ctx.out.bulk(b"connect");
-            ctx.out.int(-1);
+            ctx.out.bulk(facts.link_state().as_bytes());
+            ctx.out.int(offset(facts.offset));
         }
     }
     Ok(())

@@ -4,10 +4,13 @@
 //! come through here. It has no clock and no chance in it, so the same effects give the same data everywhere.
 
 use super::lane::{Lane, SlotTable};
+use super::object::{End, Score};
 use super::raw::Entry;
 use super::reclaim::Garbage;
 use capstan_proto::env::UnixMs;
 use capstan_proto::slot::Slot;
+
+mod collections;
 
 /// A change of one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,104 @@ pub enum Change<'a> {
     },
     /// The key is gone.
     Delete,
+    /// Changes nothing, and has no key: a piece of a copy of some slots was taken here (►21). What the log says before
+    /// it about a slot whose copy begins with that piece is in the piece; what it says after it is not.
+    Marker {
+        /// Which copy.
+        copy: u64,
+        /// Which of its pieces.
+        piece: u64,
+    },
+    /// The field of the hash has this value.
+    HashSet {
+        /// The field.
+        field: &'a [u8],
+        /// Its value.
+        value: &'a [u8],
+    },
+    /// The hash has this field no more.
+    HashDelete {
+        /// The field.
+        field: &'a [u8],
+    },
+    /// The list has one element more.
+    ListPush {
+        /// At which end.
+        end: End,
+        /// The element.
+        value: &'a [u8],
+    },
+    /// The list has so many elements less.
+    ListPop {
+        /// At which end.
+        end: End,
+        /// How many.
+        count: u32,
+    },
+    /// The element at an index of the list is this one.
+    ListSet {
+        /// The index.
+        index: u32,
+        /// The element.
+        value: &'a [u8],
+    },
+    /// There is one element more before the one that had this index.
+    ListInsert {
+        /// The index that it has now.
+        index: u32,
+        /// The element.
+        value: &'a [u8],
+    },
+    /// The elements at these indices are gone.
+    ListRemove {
+        /// Ascending.
+        indices: Indices<'a>,
+    },
+    /// The set has this member.
+    SetAdd {
+        /// The member.
+        member: &'a [u8],
+    },
+    /// And this one no more.
+    SetRemove {
+        /// The member.
+        member: &'a [u8],
+    },
+    /// The member of the sorted set has this score.
+    ZsetSet {
+        /// The member.
+        member: &'a [u8],
+        /// Its score.
+        score: Score,
+    },
+    /// The sorted set has this member no more.
+    ZsetRemove {
+        /// The member.
+        member: &'a [u8],
+    },
+}
+
+/// Indices of list elements, four bytes each, little-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Indices<'a>(&'a [u8]);
+
+impl<'a> Indices<'a> {
+    /// Indices from their bytes; `None` if the last one is cut off.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Option<Self> {
+        if bytes.len().is_multiple_of(size_of::<u32>()) { Some(Self(bytes)) } else { None }
+    }
+
+    /// Their bytes.
+    #[must_use]
+    pub const fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The indices.
+    pub fn iter(self) -> impl Iterator<Item = usize> + 'a {
+        self.0.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes) as usize)
+    }
 }
 
 /// A change of the whole node: a batch of its own, a barrier on all lanes (DESIGN 1).
@@ -68,6 +169,18 @@ pub fn apply(lane: &mut Lane, hash: u64, effect: &Effect<'_>) {
         Change::Write { offset, bytes } => write(lane, hash, effect, offset as usize, bytes),
         Change::Expire { at } => expire(lane, hash, effect, at),
         Change::Delete => delete(lane, hash, effect),
+        Change::Marker { .. } => {}
+        Change::HashSet { .. }
+        | Change::HashDelete { .. }
+        | Change::ListPush { .. }
+        | Change::ListPop { .. }
+        | Change::ListSet { .. }
+        | Change::ListInsert { .. }
+        | Change::ListRemove { .. }
+        | Change::SetAdd { .. }
+        | Change::SetRemove { .. }
+        | Change::ZsetSet { .. }
+        | Change::ZsetRemove { .. } => collections::apply(lane, hash, effect),
     }
 }
 
@@ -235,6 +348,25 @@ fn flush_all(lane: &mut Lane) {
     lane.account(-(bytes as i64));
     if !gone.is_empty() {
         lane.reclaimer.free(Garbage::Tables { tables: gone, bytes });
+    }
+}
+
+/// Empties one slot; what was in it is freed in the background.
+pub(super) fn clear_slot(lane: &mut Lane, slot: Slot) {
+    let table = lane.slot_mut(slot);
+    let entries = std::mem::take(&mut table.entries);
+    let SlotTable { bytes, expiring, moves, .. } = table;
+    let gone = std::mem::take(bytes) + entries.allocation_size();
+    (*expiring, *moves) = (0, moves.wrapping_add(1));
+    for entry in &entries {
+        if let Some(database) = lane.databases.get_mut(usize::from(entry.db())) {
+            database.keys -= 1;
+            database.expiring -= u64::from(entry.expires().is_some());
+        }
+    }
+    lane.account(-(gone as i64));
+    if entries.num_buckets() > 0 {
+        lane.reclaimer.free(Garbage::Tables { tables: vec![entries], bytes: gone });
     }
 }
 

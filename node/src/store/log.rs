@@ -197,6 +197,12 @@ impl Tagging {
         }
     }
 
+    /// Whether a lane has something in a batch that is not closed.
+    #[cfg(test)]
+    pub(crate) fn has_something(&self) -> bool {
+        self.dirty.iter().any(DirtyLanes::any)
+    }
+
     /// Returns when there is something to drain. What is recorded from now on schedules anew.
     pub async fn scheduled(&self) {
         self.wake.notified().await;

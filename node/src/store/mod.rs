@@ -8,8 +8,12 @@ pub mod hash;
 pub mod lane;
 pub mod lanes;
 pub mod log;
+pub mod object;
 pub mod raw;
+pub mod rebuild;
 pub mod reclaim;
+pub mod shadow;
+pub mod slot_stream;
 pub mod watch;
 
 pub use effect::{Change, Effect, NodeWide};
@@ -176,6 +180,21 @@ impl<'a> Data<'a> {
             })
     }
 
+    /// Removes, in two databases that are about to change places, the watched keys whose time has come (►18). One that
+    /// has expired on one side and is missing on the other is then missing before and after: that is no change.
+    pub fn expire_watched(&mut self, dbs: [u8; 2]) {
+        let now = self.now;
+        self.each_lane(|lane| {
+            for bytes in lane.watchers.keys_of(dbs) {
+                let hash = lane.hasher.hash(&bytes);
+                let key = Key { bytes: &bytes, slot: Slot::of_key(&bytes), hash };
+                for db in dbs {
+                    lane.live(db, key, now);
+                }
+            }
+        });
+    }
+
     /// Applies a node-wide record, behind a barrier of all lanes.
     pub fn apply_node_wide(&mut self, record: NodeWide) {
         match &mut self.locked {
@@ -214,6 +233,15 @@ impl<'a> Data<'a> {
         let lane = self.lane(key.slot);
         let at = lane.live(db, key, now)?;
         lane.slot(key.slot).table().get_bucket(at)
+    }
+
+    /// Deletes a collection whose last element has just been taken.
+    pub fn delete_if_empty(&mut self, key: Key<'_>) {
+        let db = self.db;
+        let entry = self.lane(key.slot).find(db, key);
+        if entry.and_then(Entry::object).is_some_and(|object| object.is_empty()) {
+            self.apply(key, Change::Delete);
+        }
     }
 
     /// Changes a key.
