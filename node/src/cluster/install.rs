@@ -45,11 +45,7 @@ pub async fn run(life: Arc<Life>, mut states: watch::Receiver<Arc<Topology>>) {
             tracing::info!(%version, ?lead, lease_ended = lost, "the role of this node has changed");
             lead.iter().for_each(|lead| life.report.epoch_begins(lead.epoch));
         }
-        let mut installed = true;
-        for step in role::steps(&before, &duty) {
-            installed &= take(&life, &topology, step, &mut receiver).await;
-        }
-        if !installed {
+        if !take_all(&life, &topology, &role::steps(&before, &duty), &mut receiver).await {
             // Without every lane locked nothing is in force: the lease runs out by itself.
             tracing::error!(%version, "a cluster state could not be installed");
             continue;
@@ -65,6 +61,21 @@ pub async fn run(life: Arc<Life>, mut states: watch::Receiver<Arc<Topology>>) {
             tracing::error!(%error, "the cluster state is not on disk");
         }
     }
+}
+
+/// Takes the steps one after the other; false if one could not be taken: then none after it is.
+async fn take_all(
+    life: &Arc<Life>,
+    topology: &Arc<Topology>,
+    steps: &[Step],
+    receiver: &mut Option<Receiver>,
+) -> bool {
+    for step in steps {
+        if !take(life, topology, *step, receiver).await {
+            return false;
+        }
+    }
+    true
 }
 
 /// Takes one step of a change of roles; false if it could not be taken.

@@ -188,7 +188,7 @@ fn a_replay_of_the_log_is_the_data_also_when_the_whole_node_was_flushed_in_the_m
                         }
                         let key = (next(&mut seed) % 300).to_string();
                         write(lanes, key.as_bytes(), &i.to_le_bytes());
-                        if i % 500 == 499 {
+                        if i % 500 == 250 {
                             // Twice in a row, with writes between: numbers are given to both.
                             lanes.apply_node_wide(NodeWide::FlushAll);
                             write(lanes, b"between", b"");
@@ -307,6 +307,26 @@ fn a_promoted_replica_goes_on_where_the_log_it_received_ends() {
     assert_eq!(log.read_after(old.last(), usize::MAX).expect("a prefix").len(), 2);
     let firsts: Vec<_> = log.epochs().iter().map(|start| (start.epoch.0, start.first.0)).collect();
     assert_eq!(firsts, [(1, 1), (5, 3)]);
+}
+
+#[test]
+fn a_former_primary_that_was_copied_anew_goes_on_where_the_copy_ends() {
+    let (lanes, log) = primary(4);
+    for i in 0..20u8 {
+        write(&lanes, &[i], b"");
+        log.drain();
+    }
+    log.step_down();
+    // The new primary's log is shorter: the tail is lost.
+    let opened = EpochStart { epoch: ShardEpoch(2), first: BatchNumber(8) };
+    let copied = Position { epoch: ShardEpoch(2), batch: BatchNumber(9) };
+    log.start_over(copied, vec![EpochStart { epoch: ShardEpoch(1), first: BatchNumber(1) }, opened]);
+    log.open_epoch(ShardEpoch(3));
+    log.set_wanted(Wanted::Yes);
+    assert_eq!(write(&lanes, b"a", b""), 11);
+    log.drain();
+    let numbers: Vec<_> = log.read_after(copied, usize::MAX).expect("held").iter().map(Frame::number).collect();
+    assert_eq!(numbers, [10, 11]);
 }
 
 #[test]
