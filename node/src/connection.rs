@@ -5,15 +5,17 @@
 //! so what waits for it is bounded: at most [`dispatch::FLUSH_BYTES`] and one reply more (I12). Buffers are lent by the
 //! worker thread for the length of a turn: an idle connection owns none.
 
-use crate::clients::{Activity, Place};
+use crate::clients::{Activity, Client, Place};
 use crate::config::Verdict;
 use crate::core::NodeCore;
 use crate::dispatch::{self, LongCall, Ran, Scratch, Step};
 use crate::input::Input;
 use crate::output;
+use crate::release::{Outbox, Stamp, Trouble, WAITING_MAX};
 use crate::resp::{Reply, Resp};
 use crate::session::{Later, Session};
 use crate::store::{Data, Locked};
+use rustix::net::RecvFlags;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -22,14 +24,16 @@ use std::task::Poll;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// After so many turns without a pause a connection lets the others of its worker run.
+/// After so many turns without waiting for the client a connection lets the others of its worker run.
 const TURNS_IN_A_ROW: u32 = 16;
 
 /// Why a connection ends.
 #[derive(Debug)]
 enum End {
-    /// The client left, asked to be left, or was cut off.
+    /// The client left or asked to be left.
     Closed,
+    /// It was cut off.
+    Cut,
     /// The lease ended under commands that had executed: their outcome must stay unknown (►9).
     LeaseLost,
     /// The socket failed.
@@ -42,12 +46,22 @@ impl From<io::Error> for End {
     }
 }
 
+/// What one read brought.
+struct Read {
+    /// How many bytes; 0 at the end of the stream.
+    len: usize,
+    /// Others of the worker could run before they came.
+    waited: bool,
+}
+
 struct Connection {
     core: Arc<NodeCore>,
     stream: Arc<TcpStream>,
     place: Place,
     session: Session,
     input: Input,
+    /// Replies that wait until their batch was sent; nothing on a node whose log nobody wants.
+    outbox: Option<Arc<Outbox>>,
 }
 
 /// Serves a client until it leaves or is cut off.
@@ -59,9 +73,9 @@ pub async fn serve(core: Arc<NodeCore>, stream: Arc<TcpStream>, place: Place, au
         user: "default".into(),
         ..Session::default()
     };
-    let mut connection = Connection { core, stream, place, session, input: Input::default() };
+    let mut connection = Connection { core, stream, place, session, input: Input::default(), outbox: None };
     match connection.run().await {
-        Ok(()) | Err(End::Closed) => {}
+        Ok(()) | Err(End::Closed | End::Cut) => {}
         Err(End::LeaseLost) => {
             tracing::debug!(client = connection.place.client().id, "closed: the lease ended")
         }
@@ -81,59 +95,98 @@ impl Drop for Connection {
 
 impl Connection {
     async fn run(&mut self) -> Result<(), End> {
+        let ended = self.turns().await;
+        if matches!(ended, Ok(()) | Err(End::Closed)) {
+            // What was executed is still answered, once it may be. A client that was cut off takes no more.
+            self.wait_until_at_most(0).await?;
+        }
+        ended
+    }
+
+    async fn turns(&mut self) -> Result<(), End> {
         let mut turns = 0;
         loop {
-            if self.read().await? == 0 {
+            self.wait_until_at_most(WAITING_MAX).await?;
+            let Some(read) = self.read().await? else { continue };
+            if read.len == 0 {
                 return Ok(());
             }
             while !self.turn().await? {
                 // There is more to execute.
             }
-            turns += 1;
-            if turns % TURNS_IN_A_ROW == 0 {
+            turns = if read.waited { 0 } else { turns + 1 };
+            if turns >= TURNS_IN_A_ROW {
+                turns = 0;
                 tokio::task::yield_now().await;
             }
         }
     }
 
-    /// Reads what has arrived; 0 at the end of the stream. While nothing has, the buffer is given back.
-    async fn read(&mut self) -> Result<usize, End> {
-        let Self { stream, input, core, .. } = self;
-        let read = poll_fn(|context| {
+    /// Reads what has arrived. While nothing has, the buffer is given back. `None`: replies that wait need this
+    /// connection first.
+    async fn read(&mut self) -> Result<Option<Read>, End> {
+        let Self { stream, input, core, outbox, .. } = self;
+        let mut waited = false;
+        let len = poll_fn(|context| {
             loop {
                 match stream.poll_read_ready(context) {
                     Poll::Pending => {
                         input.idle();
-                        return Poll::Pending;
+                        waited = true;
+                        let trouble = outbox.as_ref().is_some_and(|it| it.poll_trouble(context).is_ready());
+                        return if trouble { Poll::Ready(Ok(None)) } else { Poll::Pending };
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Ready(Ok(())) => match read_once(stream, input.room()) {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        done => return Poll::Ready(done),
+                        done => return Poll::Ready(done.map(Some)),
                     },
                 }
             }
         })
         .await?;
-        input.filled(read);
-        core.stats.bytes_in.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
+        let Some(len) = len else { return Ok(None) };
+        input.filled(len);
+        core.stats.bytes_in.fetch_add(len as u64, Ordering::Relaxed);
+        Ok(Some(Read { len, waited }))
+    }
+
+    /// Waits until no more than `most` bytes of replies wait for their batch, and does what they need meanwhile.
+    async fn wait_until_at_most(&mut self, most: usize) -> Result<(), End> {
+        let Self { core, stream, place, outbox: Some(outbox), .. } = self else { return Ok(()) };
+        loop {
+            match poll_fn(|context| outbox.poll_at_most(most, context)).await {
+                None => return Ok(()),
+                Some(Trouble::LeaseLost) => return Err(End::LeaseLost),
+                Some(Trouble::Failed(kind)) => return Err(End::Failed(kind.into())),
+                Some(Trouble::Blocked) => {
+                    while !outbox.write(core) {
+                        wait_for_socket(core, stream, place.client(), outbox.waiting()).await?;
+                    }
+                    place.client().note_waiting(0);
+                }
+            }
+        }
     }
 
     /// Executes what is complete and sends the replies. Whether everything that was read has been dealt with.
     async fn turn(&mut self) -> Result<bool, End> {
         let mut out = Reply::over(output::borrow(), self.session.resp);
-        let mut ran = Ran::default();
+        let mut ran = Ran { epoch: self.core.serving.epoch(), ..Ran::default() };
         let Self { core, session, input, .. } = self;
         let step = Scratch::with(|scratch| dispatch::run(core, session, input, &mut out, scratch, &mut ran));
         self.note(&ran);
-        self.send(out.into_bytes(), ran.under_lease).await?;
+        self.send(out.into_bytes(), ran.stamp()).await?;
         match step {
             Step::Drained => Ok(true),
             Step::Flush => Ok(false),
             Step::Close => Err(End::Closed),
             Step::Busy(busy) => {
                 self.core.lanes.turn(busy).await;
+                Ok(false)
+            }
+            Step::Held => {
+                self.core.hold.passed(&*self.core.env.clock).await;
                 Ok(false)
             }
             Step::Long(call) => self.long(call).await.map(|()| false),
@@ -158,18 +211,24 @@ impl Connection {
 
     /// Runs a command that may take long on a thread that may block.
     async fn long(&mut self, call: Box<LongCall>) -> Result<(), End> {
-        let core = self.core.clone();
-        let mut session = std::mem::take(&mut self.session);
-        let run = move || {
-            let mut out = Reply::over(Vec::new(), session.resp);
-            let under_lease = call.run(&core, &mut session, &mut out);
-            (session, out, under_lease)
-        };
-        let done = tokio::task::spawn_blocking(run).await;
-        let (session, out, under_lease) = done.map_err(|_| End::Closed)?;
-        self.session = session;
-        self.send(out.into_bytes(), under_lease).await?;
-        if self.session.closing { Err(End::Closed) } else { Ok(()) }
+        let call = Arc::new(call);
+        loop {
+            let (core, call) = (self.core.clone(), call.clone());
+            let mut session = std::mem::take(&mut self.session);
+            let run = move || {
+                let mut out = Reply::over(Vec::new(), session.resp);
+                let ran = call.run(&core, &mut session, &mut out);
+                (session, out, ran)
+            };
+            let done = tokio::task::spawn_blocking(run).await;
+            let (session, out, ran) = done.map_err(|_| End::Closed)?;
+            self.session = session;
+            if let Some(ran) = ran {
+                self.send(out.into_bytes(), ran.stamp()).await?;
+                return if self.session.closing { Err(End::Closed) } else { Ok(()) };
+            }
+            self.core.hold.passed(&*self.core.env.clock).await;
+        }
     }
 
     /// Waits for the answer of a command that answers later.
@@ -181,59 +240,76 @@ impl Connection {
             self.core.note_error(&error);
             out.error(&error);
         }
-        self.send(out.into_bytes(), false).await
+        self.send(out.into_bytes(), Stamp::default()).await
     }
 
-    /// Sends replies, after one more look at the lease if they tell of data (►9). Gives the buffer back.
-    async fn send(&mut self, bytes: Vec<u8>, under_lease: bool) -> Result<(), End> {
-        if !bytes.is_empty() {
-            let core = &self.core;
-            if under_lease && !core.serving.covers(core.serving.now(&*core.env.clock)) {
-                return Err(End::LeaseLost);
-            }
-            let sent = match self.stream.try_write(&bytes) {
-                Ok(sent) => sent,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(error) => return Err(error.into()),
-            };
-            if sent < bytes.len() {
-                self.send_rest(&bytes[sent..]).await?;
-            }
-            self.core.stats.bytes_out.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    /// Sends replies, after one more look at the lease if they tell of data (►9). Replies of commands that were logged
+    /// wait until their batch was sent, and those behind them too. Gives the buffer back.
+    async fn send(&mut self, bytes: Vec<u8>, stamp: Stamp) -> Result<(), End> {
+        if bytes.is_empty() {
+            output::give_back(bytes);
+            return Ok(());
         }
+        if stamp.batch > 0 || self.outbox.as_ref().is_some_and(|outbox| outbox.waiting() > 0) {
+            let outbox = self.outbox.get_or_insert_with(|| Arc::new(Outbox::new(self.stream.clone())));
+            self.core.leave_later(outbox, bytes, stamp);
+            return Ok(());
+        }
+        if !stamp.may_leave(&self.core) {
+            return Err(End::LeaseLost);
+        }
+        let sent = match self.stream.try_write(&bytes) {
+            Ok(sent) => sent,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error.into()),
+        };
+        if sent < bytes.len() {
+            self.send_rest(&bytes[sent..]).await?;
+        }
+        self.core.stats.bytes_out.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         output::give_back(bytes);
         Ok(())
     }
 
     /// Waits for a client that reads slowly, or not at all.
     async fn send_rest(&mut self, mut rest: &[u8]) -> Result<(), End> {
-        let client = self.place.client().clone();
         while !rest.is_empty() {
-            let limit = self.core.config.output_limits().normal;
-            let now = self.core.env.clock.boot();
-            if let Verdict::Over = limit.judge(rest.len() as u64, None, now) {
-                self.core.gauges.cut_for_output.fetch_add(1, Ordering::Relaxed);
-                return Err(End::Closed);
-            }
-            client.note_waiting(rest.len());
-            self.stream.writable().await?;
+            wait_for_socket(&self.core, &self.stream, self.place.client(), rest.len()).await?;
             match self.stream.try_write(rest) {
                 Ok(sent) => rest = &rest[sent..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        client.note_waiting(0);
+        self.place.client().note_waiting(0);
         Ok(())
     }
 }
 
-/// One read(2). A short one tells tokio that the socket is empty, which saves the read that would find that out.
+/// Waits until the socket takes more, unless so much waits that the client is cut off.
+async fn wait_for_socket(
+    core: &NodeCore,
+    stream: &TcpStream,
+    client: &Client,
+    waiting: usize,
+) -> Result<(), End> {
+    let limit = core.config.output_limits().normal;
+    let now = core.env.clock.boot();
+    if let Verdict::Over = limit.judge(waiting as u64, None, now) {
+        core.gauges.cut_for_output.fetch_add(1, Ordering::Relaxed);
+        return Err(End::Cut);
+    }
+    client.note_waiting(waiting);
+    Ok(stream.writable().await?)
+}
+
+/// One recv(2), which is cheaper than a read(2) of a socket. A short one tells tokio that the socket is empty, which saves the read that would find that out.
 fn read_once(stream: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
     let whole = room.len();
     let mut read = None;
     let outcome = stream.try_io(Interest::READABLE, || {
-        let len = rustix::io::retry_on_intr(|| rustix::io::read(stream, &mut *room))?;
+        let (len, _) =
+            rustix::io::retry_on_intr(|| rustix::net::recv(stream, &mut *room, RecvFlags::empty()))?;
         read = Some(len);
         if len > 0 && len < whole { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     });

@@ -2,9 +2,13 @@
 
 use crate::clients::Clients;
 use crate::cluster::admin::ClusterAdmin;
+use crate::cluster::report::Report;
 use crate::cluster::view::View;
 use crate::config::{Config, Key};
 use crate::gauges::Gauges;
+use crate::hold::Hold;
+use crate::log::Log;
+use crate::release::Releases;
 use crate::resp::Error;
 use crate::serving::Serving;
 use crate::stats::Stats;
@@ -71,7 +75,13 @@ pub struct NodeCore {
     /// The settings.
     pub config: Arc<Config>,
     /// The data.
-    pub lanes: Lanes,
+    pub lanes: Arc<Lanes>,
+    /// What they have changed, as numbered batches.
+    pub log: Arc<Log>,
+    /// Clients that a planned failover holds.
+    pub hold: Hold,
+    /// Replies that wait for it.
+    pub releases: Releases,
     /// The lease.
     pub serving: Serving,
     /// The newest cluster state that this node knows.
@@ -88,6 +98,8 @@ pub struct NodeCore {
     pub stopping: Stopping,
     /// The way to the meta group for clients' commands, set once by the control path.
     pub admin: OnceLock<Arc<dyn ClusterAdmin>>,
+    /// What the meta group is told in heartbeats.
+    pub report: Arc<Report>,
     /// When this life began.
     pub started: Boot,
     /// Drawn anew for each life: `run_id` of INFO.
@@ -105,7 +117,9 @@ impl NodeCore {
         let mode = if config.in_cluster() { Mode::Cluster } else { Mode::Emulated };
         let lanes = usize::try_from(config.size(Key::Lanes)).unwrap_or(usize::MAX);
         let databases = usize::try_from(config.databases()).unwrap_or(usize::MAX);
-        let lanes = Lanes::new(lanes, databases, env.random.u64());
+        let lanes = Arc::new(Lanes::new(lanes, databases, env.random.u64()));
+        let budget = usize::try_from(config.size(Key::ReplBacklogSize)).unwrap_or(usize::MAX);
+        let log = Arc::new(Log::new(lanes.clone(), env.clock.clone(), env.rules, budget));
         let serving = match mode {
             Mode::Emulated => {
                 lanes.set_access(|_| Access::Mine);
@@ -123,6 +137,9 @@ impl NodeCore {
             mode,
             config: Arc::new(config),
             lanes,
+            log,
+            hold: Hold::default(),
+            releases: Releases::default(),
             serving,
             topology: ArcSwap::default(),
             view: ArcSwap::from_pointee(view),
@@ -131,6 +148,7 @@ impl NodeCore {
             gauges: Gauges::default(),
             stopping: Stopping::default(),
             admin: OnceLock::new(),
+            report: Arc::default(),
             started: env.clock.boot(),
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             id: OnceLock::new(),

@@ -111,6 +111,8 @@ impl Server {
         }
         tasks.spawn(housekeeping::run(core.clone()));
         tasks.spawn(crate::commands::keys::active::run(core.clone()));
+        // Without tokio's budget: a budget that is used up would look like a replica's socket that is full.
+        let batcher = tokio::spawn(tokio::task::unconstrained(crate::log::batcher::run(core.clone())));
         let control = control(core.clone(), self.secret);
         tokio::pin!(control);
         tracing::info!(version = crate::CAPSTAN_VERSION, "ready");
@@ -124,6 +126,8 @@ impl Server {
         core.stopping.begin();
         tasks.shutdown().await;
         finish_clients(&core).await;
+        // Replies wait for it: it ends after the last client.
+        batcher.abort();
         drop(self.folder);
         tracing::info!("stopped");
         ended

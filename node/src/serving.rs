@@ -4,6 +4,7 @@
 //! without end.
 
 use capstan_proto::env::{Boot, Clock};
+use capstan_proto::ids::ShardEpoch;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The lease, as the hot path reads it.
@@ -11,24 +12,38 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Serving {
     /// Nanoseconds on `CLOCK_BOOTTIME`; [`u64::MAX`] when there is no end.
     lease_until: AtomicU64,
+    /// The epoch that is served under; 0 when there is none.
+    epoch: AtomicU64,
 }
 
 impl Serving {
     /// Serves for ever: a node without a meta group.
     #[must_use]
     pub const fn forever() -> Self {
-        Self { lease_until: AtomicU64::new(u64::MAX) }
+        Self { lease_until: AtomicU64::new(u64::MAX), epoch: AtomicU64::new(0) }
     }
 
     /// Serves nothing until a lease comes.
     #[must_use]
     pub const fn without_lease() -> Self {
-        Self { lease_until: AtomicU64::new(0) }
+        Self { lease_until: AtomicU64::new(0), epoch: AtomicU64::new(0) }
     }
 
     /// The lease ends then.
     pub fn set_until(&self, until: Boot) {
         self.lease_until.store(until.0, Ordering::Release);
+    }
+
+    /// The node leads its shard under this epoch from now on.
+    pub fn set_epoch(&self, epoch: ShardEpoch) {
+        self.epoch.store(epoch.0, Ordering::Release);
+    }
+
+    /// The epoch that is served under. Replies that an earlier one has made never leave (►9).
+    #[inline]
+    #[must_use]
+    pub fn epoch(&self) -> ShardEpoch {
+        ShardEpoch(self.epoch.load(Ordering::Acquire))
     }
 
     /// When the lease ends; [`u64::MAX`]: never.

@@ -28,6 +28,8 @@ pub struct Session {
     pub asking: bool,
     /// MULTI was said.
     pub multi: Option<Box<Multi>>,
+    /// EXEC runs its queue: nothing may wait.
+    pub in_exec: bool,
     /// The keys under WATCH.
     pub watched: Watched,
     /// CLIENT REPLY.
@@ -36,6 +38,8 @@ pub struct Session {
     pub no_touch: bool,
     /// The answer of the last command comes later: no command of this connection runs before it is there.
     pub later: Option<Later>,
+    /// The newest batch that holds something this connection has written: what WAIT waits for.
+    pub written: u64,
     /// Close when the replies written so far have left (QUIT, a protocol error).
     pub closing: bool,
 }

@@ -11,7 +11,12 @@ pub(crate) struct Cpu {
     /// Nanoseconds on a CPU, summed over the threads.
     pub(crate) nanos: u64,
     threads: BTreeSet<String>,
+    /// The same of the whole process, ended threads included, in ticks.
+    ticks: u64,
 }
+
+/// The kernel's tick of `utime` and `stime`, the same on every Linux (`USER_HZ`).
+const TICK_NANOS: u64 = 10_000_000;
 
 impl Cpu {
     /// Reads `/proc/PID/task/*/schedstat`: exact to the nanosecond, where `utime` counts ticks.
@@ -24,15 +29,29 @@ impl Cpu {
             nanos += first_number(&text)?;
             threads.insert(task.file_name().to_string_lossy().into_owned());
         }
-        Ok(Self { nanos, threads })
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        Ok(Self { nanos, threads, ticks: ticks(&stat)? })
     }
 
-    /// The nanoseconds since an earlier reading; an error if a thread ended meanwhile, for its time is then lost.
-    pub(crate) fn since(&self, earlier: &Self) -> io::Result<u64> {
-        if earlier.threads.is_subset(&self.threads) && self.nanos >= earlier.nanos {
-            return Ok(self.nanos - earlier.nanos);
+    /// The nanoseconds since an earlier reading. If a thread ended meanwhile, its own count is lost: then the whole
+    /// process' is taken, which is coarser (10 ms) and misses nothing.
+    pub(crate) fn since(&self, earlier: &Self) -> u64 {
+        match self.nanos.checked_sub(earlier.nanos) {
+            Some(nanos) if earlier.threads.is_subset(&self.threads) => nanos,
+            Some(_) | None => self.ticks.saturating_sub(earlier.ticks) * TICK_NANOS,
         }
-        Err(io::Error::other("a thread of the server ended while it was measured: its CPU time is unknown"))
+    }
+}
+
+/// `utime` and `stime` of `/proc/PID/stat`, which the kernel keeps exact as a sum. The name of the process before them
+/// may hold blanks and brackets.
+fn ticks(stat: &str) -> io::Result<u64> {
+    let bad = || io::Error::new(io::ErrorKind::InvalidData, format!("no times in {stat:?}"));
+    let (_, fields) = stat.rsplit_once(')').ok_or_else(bad)?;
+    let mut times = fields.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
+    match (times.next(), times.next()) {
+        (Some(Ok(user)), Some(Ok(system))) => Ok(user + system),
+        _ => Err(bad()),
     }
 }
 
@@ -114,12 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_thread_that_ended_is_not_guessed() {
-        let cpu = |nanos, threads: &[&str]| Cpu {
+    fn the_time_of_a_thread_that_ended_is_taken_from_the_whole_process() {
+        let cpu = |nanos, threads: &[&str], ticks| Cpu {
             nanos,
             threads: threads.iter().map(|t| (*t).to_owned()).collect(),
+            ticks,
         };
-        assert_eq!(cpu(9, &["1", "2"]).since(&cpu(4, &["1"])).unwrap(), 5);
-        assert!(cpu(9, &["1"]).since(&cpu(4, &["1", "2"])).is_err());
+        assert_eq!(cpu(9, &["1", "2"], 3).since(&cpu(4, &["1"], 1)), 5);
+        assert_eq!(cpu(9, &["1"], 3).since(&cpu(4, &["1", "2"], 1)), 2 * TICK_NANOS);
+        assert_eq!(ticks("7 (a) b) S 1 2 3 4 5 6 7 8 9 10 11 12 13").unwrap(), 23);
     }
 }

@@ -109,6 +109,7 @@ rows! {
     ClientOutputBufferLimit "client-output-buffer-limit": Kind::OutputLimits, "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", Node, Running, "Bytes of replies that may wait for a client before it is cut off: class, hard, soft, seconds";
     ClientQueryBufferLimit "client-query-buffer-limit": Kind::Memory { min: MIB, max: i64::MAX }, "1073741824", Node, Running, "Bytes of an unfinished request after which a client is cut off";
     ProtoMaxBulkLen "proto-max-bulk-len": Kind::Memory { min: MIB, max: i64::MAX }, "536870912", Node, Running, "The longest argument and the longest string";
+    ReplBacklogSize "repl-backlog-size": Kind::Memory { min: 16384, max: i64::MAX }, "67108864", Node, Running, "Bytes of the newest changes kept in memory for replicas that come back";
     Requirepass "requirepass": Kind::Secret, "", Node, Running, "The password of the user default; empty: none";
     Databases "databases": Kind::Int { min: 1, max: 16 }, "16", Cluster, Start, "Databases that SELECT reaches when the node is alone; a cluster has one";
     ClusterEnabled "cluster-enabled": Kind::Fixed("Capstan always speaks to cluster clients"), "yes", Node, Start, "Capstan always answers cluster clients";

@@ -16,11 +16,15 @@ pub use execute::{Call, LongCall};
 use crate::core::NodeCore;
 use crate::input::Input;
 use crate::resp::parse::{Limits, ProtocolError};
+use crate::release::Stamp;
 use crate::resp::{Error, Reply};
 use crate::session::Session;
 use crate::store::Busy;
+use crate::store::log::take_logged;
 use batch::{Batch, End};
+use execute::Stop;
 use capstan_proto::env::{Boot, UnixMs};
+use capstan_proto::ids::ShardEpoch;
 use std::sync::atomic::Ordering;
 
 /// Replies are sent when so many bytes of them wait.
@@ -35,6 +39,8 @@ pub enum Step {
     Flush,
     /// A long command holds the lane of the next command: wait for its turn, then run again.
     Busy(Busy),
+    /// A planned change holds the slot of the next command: wait for its end, then run again.
+    Held,
     /// The next command is to run off the I/O workers; it has been taken from the input.
     Long(Box<LongCall>),
     /// The last command answers later: its future is in `session.later`.
@@ -52,6 +58,24 @@ pub struct Ran {
     pub under_lease: bool,
     /// The last command, by its number in the table.
     pub last_command: usize,
+    /// The newest batch that holds something of what was executed; 0: nothing was logged.
+    pub batch: u64,
+    /// The epoch that was served under when it began.
+    pub epoch: ShardEpoch,
+}
+
+impl Ran {
+    /// What the replies depend on when they leave.
+    #[must_use]
+    pub const fn stamp(&self) -> Stamp {
+        Stamp { batch: self.batch, under_lease: self.under_lease, epoch: self.epoch }
+    }
+
+    /// Takes note of what this thread has logged since it was last asked.
+    fn note_logged(&mut self, session: &mut Session) {
+        self.batch = self.batch.max(take_logged());
+        session.written = session.written.max(self.batch);
+    }
 }
 
 /// The times that a chunk of commands is judged by.
@@ -78,6 +102,8 @@ pub fn run(
     scratch: &mut Scratch,
     ran: &mut Ran,
 ) -> Step {
+    // What somebody else has logged on this thread is no matter of this connection.
+    take_logged();
     loop {
         if session.client.as_ref().is_some_and(|client| client.is_killed()) {
             return Step::Close;
@@ -86,6 +112,7 @@ pub fn run(
         let (read, end) = scratch.read(core, input, &limits);
         let batch = scratch.batch(input.pending());
         let (all, (done, step)) = (batch.len(), chunk(core, session, out, batch, ran));
+        ran.note_logged(session);
         if done == all {
             input.consume(read);
         } else {
@@ -162,8 +189,11 @@ fn chunk(
         }
         match execute::one(core, session, out, &call, now) {
             Ok(under_lease) => ran.under_lease |= under_lease,
-            Err(busy) => {
-                step = Some(Step::Busy(busy));
+            Err(stop) => {
+                step = Some(match stop {
+                    Stop::Busy(busy) => Step::Busy(busy),
+                    Stop::Held => Step::Held,
+                });
                 break;
             }
         }

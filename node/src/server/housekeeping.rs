@@ -26,6 +26,7 @@ pub(super) async fn run(core: Arc<NodeCore>) {
         };
         core.gauges.tick(core.env.clock.boot(), totals);
         core.gauges.memory_peak((core.lanes.memory() + core.lanes.memory_pending()) as u64);
+        core.log.set_budget(usize::try_from(core.config.size(Key::ReplBacklogSize)).unwrap_or(usize::MAX));
         count = count.wrapping_add(1);
         if count.is_multiple_of(SWEEP_TICKS) {
             sweep_clients(&core);

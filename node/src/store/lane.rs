@@ -11,7 +11,7 @@
 
 use super::effect::{Change, Effect, NodeWide};
 use super::hash::Hasher;
-use super::log::PendingLog;
+use super::log::{PendingLog, Tagging};
 use super::raw::Entry;
 use super::reclaim::Reclaimer;
 use super::watch::Watchers;
@@ -31,6 +31,8 @@ pub enum Access {
     Unassigned,
     /// This node is its primary.
     Mine,
+    /// This node is its primary, and a planned change holds its clients: nothing executes (►14).
+    Held,
     /// This node is a replica of its shard.
     Replica,
     /// Another shard owns it.
@@ -150,7 +152,7 @@ impl Lane {
         databases: usize,
         hasher: Hasher,
         reclaimer: Arc<Reclaimer>,
-        node: Arc<AtomicI64>,
+        (node, tagging): (Arc<AtomicI64>, Arc<Tagging>),
     ) -> Self {
         let slots = usize::from(capstan_proto::slot::SLOTS) / lanes;
         Self {
@@ -161,7 +163,7 @@ impl Lane {
             hasher,
             stats: LaneStats::default(),
             watchers: Watchers::default(),
-            log: PendingLog::default(),
+            log: PendingLog::new(number, tagging),
             reclaimer,
             memory: Memory { unreported: 0, node },
         }
@@ -222,6 +224,12 @@ impl Lane {
     #[must_use]
     pub fn databases(&self) -> &[DatabaseCount] {
         &self.databases
+    }
+
+    /// Whether a planned change holds a slot of this lane.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.slots.iter().any(|slot| slot.access == Access::Held)
     }
 
     /// Changes what this node may do with a slot (►8: under the lane lock).

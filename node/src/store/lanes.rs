@@ -7,6 +7,7 @@
 use super::effect::NodeWide;
 use super::hash::Hasher;
 use super::lane::{Access, Lane, SlotTable};
+use super::log::{Order, Tagging};
 use super::raw::prefetch;
 use super::reclaim::Reclaimer;
 use capstan_proto::slot::{SLOTS, Slot};
@@ -46,6 +47,7 @@ pub struct Held<'a> {
 impl Held<'_> {
     /// Lets a thread that is parked for the lane have it for a moment; what was read before may have changed then.
     pub fn bump(&mut self) {
+        self.lane.log.let_go();
         MutexGuard::bump(&mut self.lane);
     }
 }
@@ -69,6 +71,7 @@ impl DerefMut for Held<'_> {
 impl Drop for Held<'_> {
     #[inline]
     fn drop(&mut self) {
+        self.lane.log.let_go();
         if self.long {
             // Told a moment before the lock is free: who tries at once parks for that moment.
             self.padded.long.store(false, Ordering::Release);
@@ -85,6 +88,7 @@ pub struct Lanes {
     hasher: Hasher,
     reclaimer: Arc<Reclaimer>,
     memory: Arc<AtomicI64>,
+    tagging: Arc<Tagging>,
 }
 
 /// A lane that a long command holds: wait for its [`Lanes::turn`].
@@ -98,6 +102,11 @@ impl Lanes {
     /// `lanes` is rounded to a power of two between 1 and [`LANES_MAX`]. No slot is assigned yet.
     #[must_use]
     pub fn new(lanes: usize, databases: usize, seed: u64) -> Self {
+        Self::with_order(lanes, databases, seed, Order::default())
+    }
+
+    pub(crate) fn with_order(lanes: usize, databases: usize, seed: u64, order: Order) -> Self {
+        let tagging = Arc::new(Tagging::new(order));
         let lanes = lanes.clamp(1, LANES_MAX).next_power_of_two();
         let databases = databases.clamp(1, 256);
         let hasher = Hasher::seeded(seed);
@@ -105,12 +114,12 @@ impl Lanes {
         let memory = Arc::new(AtomicI64::new(0));
         let padded = |number| {
             let (hasher, reclaimer, memory) = (hasher.clone(), reclaimer.clone(), memory.clone());
-            let lane = Lane::new(number, lanes, databases, hasher, reclaimer, memory);
+            let lane = Lane::new(number, lanes, databases, hasher, reclaimer, (memory, tagging.clone()));
             let tables = lane.tables_address();
             Padded { lane: Mutex::new(lane), long: AtomicBool::new(false), turn: Notify::new(), tables }
         };
         let built = (0..lanes).map(padded).collect();
-        Self { lanes: built, databases, hasher, reclaimer, memory }
+        Self { lanes: built, databases, hasher, reclaimer, memory, tagging }
     }
 
     /// How many lanes there are.
@@ -210,11 +219,37 @@ impl Lanes {
         }
     }
 
+    /// Takes every lane, in ascending order. May block: not for I/O workers.
+    #[must_use]
+    pub fn lock_all(&self) -> Vec<Held<'_>> {
+        (0..self.lanes.len()).map(|lane| self.lock_long(lane)).collect()
+    }
+
+    /// The open batch and who has something in it.
+    #[must_use]
+    pub const fn tagging(&self) -> &Arc<Tagging> {
+        &self.tagging
+    }
+
     /// Applies a node-wide record: all lanes are held, in ascending order, which is the barrier that it needs. May
     /// block: not for I/O workers.
     pub fn apply_node_wide(&self, record: NodeWide) {
-        let mut all: Vec<_> = (0..self.lanes.len()).map(|lane| self.lock_long(lane)).collect();
-        all.iter_mut().for_each(|lane| lane.apply_node_wide(record));
+        let mut all = self.lock_all();
+        self.apply_node_wide_held(all.iter_mut().map(|held| &mut **held), record);
+    }
+
+    /// As [`Self::apply_node_wide`], for a caller that holds every lane.
+    pub fn apply_node_wide_held<'h>(&self, all: impl Iterator<Item = &'h mut Lane>, record: NodeWide) {
+        let mut lanes: Vec<&mut Lane> = all.collect();
+        lanes.iter_mut().for_each(|lane| lane.apply_node_wide(record));
+        if lanes.iter().any(|lane| lane.log.is_wanted()) {
+            self.tagging.collect(lanes.into_iter().map(|lane| &mut lane.log), Some(record));
+        }
+    }
+
+    /// Closes the open batch, with all lanes held: nothing is recorded into it any more.
+    pub fn close_batch(&self, all: &mut [Held<'_>]) {
+        self.tagging.collect(all.iter_mut().map(|held| &mut held.log), None);
     }
 
     /// Asks for the lock and the table's head of a slot that will be looked up in a moment.

@@ -182,7 +182,8 @@ impl<'a> Data<'a> {
     pub fn apply_node_wide(&mut self, record: NodeWide) {
         match &mut self.locked {
             Locked::Many(held) if held.iter().all(Option::is_some) => {
-                held.iter_mut().flatten().for_each(|lane| lane.apply_node_wide(record));
+                let all = held.iter_mut().flatten().map(|held| &mut **held);
+                self.lanes.apply_node_wide_held(all, record);
             }
             Locked::One(_) | Locked::Many(_) | Locked::Roaming(_) => {
                 self.locked = Locked::Roaming(None);
