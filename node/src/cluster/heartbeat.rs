@@ -138,10 +138,11 @@ impl<'a> Stream<'a> {
         });
         let core = &life.core;
         let position = Some(core.log.last()).filter(|last| *last != Position::default());
-        let handed_over = core.report.told().handed_over.map(|done| v1::HandedOver {
-            attempt: done.attempt.0,
-            position: Some((&done.position).into()),
-        });
+        let handed_over = core
+            .report
+            .told()
+            .handed_over
+            .map(|done| v1::HandedOver { attempt: done.attempt.0, position: Some((&done.position).into()) });
         let health = v1::Health {
             memory_bytes: core.lanes.memory() as u64,
             operations: core.stats.processed.load(Ordering::Relaxed),

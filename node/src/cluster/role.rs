@@ -54,7 +54,9 @@ impl Duty {
     #[must_use]
     pub fn of(topology: &Topology, node: NodeId, incarnation: Incarnation) -> Self {
         let present = topology.nodes.get(&node).filter(|row| row.incarnation == incarnation && !row.dead);
-        let Some(shard) = present.and_then(|row| topology.shards.get(&row.shard?)) else { return Self::Nothing };
+        let Some(shard) = present.and_then(|row| topology.shards.get(&row.shard?)) else {
+            return Self::Nothing;
+        };
         if let Some(lead) = Lead::of(topology, node, incarnation) {
             return Self::Primary { lead, wanted: wanted(shard), attempt: attempt(shard) };
         }
@@ -198,7 +200,11 @@ mod tests {
             Duty::Primary { lead: led(1), wanted: Wanted::Yes, attempt: None },
             "with a replica"
         );
-        assert_eq!(of(&topology, 2), Duty::Primary { lead: led(2), wanted: Wanted::No, attempt: None }, "without");
+        assert_eq!(
+            of(&topology, 2),
+            Duty::Primary { lead: led(2), wanted: Wanted::No, attempt: None },
+            "without"
+        );
         let follows = Source { shard: led(1).shard, primary: node(1), epoch: led(1).epoch };
         assert_eq!(of(&topology, 4), Duty::Replica(follows));
         assert_eq!(of(&topology, 5), Duty::Nothing, "no shard");

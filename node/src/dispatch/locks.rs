@@ -3,8 +3,8 @@
 
 use super::Now;
 use super::execute::{Patience, Refused, Stop};
-use crate::commands::args::KeyAt;
 use crate::commands::Spec;
+use crate::commands::args::KeyAt;
 use crate::core::NodeCore;
 use crate::hold;
 use crate::resp::Error;

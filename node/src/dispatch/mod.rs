@@ -15,16 +15,16 @@ pub use execute::{Call, LongCall};
 
 use crate::core::NodeCore;
 use crate::input::Input;
-use crate::resp::parse::{Limits, ProtocolError};
 use crate::release::Stamp;
+use crate::resp::parse::{Limits, ProtocolError};
 use crate::resp::{Error, Reply};
 use crate::session::Session;
 use crate::store::Busy;
 use crate::store::log::take_logged;
 use batch::{Batch, End};
-use execute::Stop;
 use capstan_proto::env::{Boot, UnixMs};
 use capstan_proto::ids::ShardEpoch;
+use execute::Stop;
 use std::sync::atomic::Ordering;
 
 /// Replies are sent when so many bytes of them wait.
@@ -215,7 +215,7 @@ fn chunk(
 fn pause(session: &Session, out: &Reply) -> Option<Step> {
     if session.closing {
         Some(Step::Close)
-    } else if session.later.is_some() {
+    } else if session.later.is_some() || session.blocked.is_some() {
         Some(Step::Later)
     } else if out.len() >= FLUSH_BYTES {
         Some(Step::Flush)

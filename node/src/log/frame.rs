@@ -119,10 +119,7 @@ impl Head {
         let number = u16::from_le_bytes([bytes[2], bytes[3]]);
         let kind = Kind::of(number).ok_or(FrameError::Kind(number))?;
         let head = Self {
-            position: Position {
-                epoch: ShardEpoch(u64_at(bytes, 8)),
-                batch: BatchNumber(u64_at(bytes, 16)),
-            },
+            position: Position { epoch: ShardEpoch(u64_at(bytes, 8)), batch: BatchNumber(u64_at(bytes, 16)) },
             kind,
             body_len: u32_at(bytes, 4) as usize,
             entries: u32_at(bytes, 24),
@@ -178,7 +175,10 @@ impl Frame {
     /// longer than [`BODY_MAX`].
     #[must_use]
     pub fn seal(mut room: BytesMut, position: Position, kind: Kind, entries: u32) -> Self {
-        debug_assert!(room.len() >= HEAD && room.len() - HEAD <= BODY_MAX, "room for the header, and no more than fits");
+        debug_assert!(
+            room.len() >= HEAD && room.len() - HEAD <= BODY_MAX,
+            "room for the header, and no more than fits"
+        );
         let body_len = room.len().saturating_sub(HEAD);
         let body_sum = crc32c::crc32c(room.get(HEAD..).unwrap_or_default());
         let head = Head { position, kind, body_len, entries, body_sum };
@@ -386,7 +386,9 @@ mod tests {
     #[test]
     fn the_bytes_of_a_frame_are_a_format_that_does_not_change() {
         let bytes = Frame::node_wide(at(2, 9), NodeWide::FlushDb(7)).bytes().to_vec();
-        let head = [1, 0xCA, 1, 0, 3, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+        let head = [
+            1, 0xCA, 1, 0, 3, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0,
+        ];
         assert_eq!(bytes[..32], head);
         assert_eq!(bytes[32..36], crc32c::crc32c(&head).to_le_bytes());
         assert_eq!(bytes[36..], [&crc32c::crc32c(&[2, 7, 0]).to_le_bytes()[..], &[2, 7, 0]].concat());

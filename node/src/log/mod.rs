@@ -22,8 +22,8 @@ pub use required::Required;
 pub use ring::{EpochStart, Gone, NotNext};
 
 use crate::store::Lanes;
-pub use batcher::Drained;
 use batcher::Drain;
+pub use batcher::Drained;
 use capstan_proto::env::Clock;
 use capstan_proto::ids::{BatchNumber, Incarnation, NodeId, Position, ShardEpoch};
 use capstan_proto::rules::{Rule, Rules};

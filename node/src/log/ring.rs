@@ -107,7 +107,9 @@ impl Ring {
             return true;
         }
         let number = position.batch;
-        let Some(at) = self.starts.iter().position(|start| start.epoch == position.epoch) else { return false };
+        let Some(at) = self.starts.iter().position(|start| start.epoch == position.epoch) else {
+            return false;
+        };
         let begun = self.starts.get(at).is_some_and(|start| start.first <= number);
         // The numbers of an epoch end before the next one's begin.
         let ended = self.starts.get(at + 1).map_or(number > self.last.batch, |next| number >= next.first);

@@ -272,11 +272,16 @@ fn a_new_primary_stands_above_every_tail_of_the_epochs_before_it_because_it_open
         let (_, promoted) = log_with(4, Order::default(), rules);
         // Its replica has received all but the last batch when the old primary dies.
         let received = frames(&old);
-        received[..received.len() - 1].iter().for_each(|frame| promoted.append_received(frame).expect("in order"));
+        received[..received.len() - 1]
+            .iter()
+            .for_each(|frame| promoted.append_received(frame).expect("in order"));
         promoted.open_epoch(ShardEpoch(2));
         promoted.set_wanted(Wanted::Yes);
         assert!(!promoted.agrees(old.last()), "the tail is no prefix");
-        assert_eq!(promoted.last().batch.0, received.len() as u64 - u64::from(!rules.on(Rule::EpochOpensWithBatch)));
+        assert_eq!(
+            promoted.last().batch.0,
+            received.len() as u64 - u64::from(!rules.on(Rule::EpochOpensWithBatch))
+        );
         promoted.last() > old.last()
     };
     assert!(above(Rules::ALL));
@@ -376,8 +381,12 @@ async fn a_follower_that_blocks_delays_nobody_and_gets_everything_in_order_when_
     }
     assert!(log.is_sent(newest), "replies do not wait for a replica that blocks");
     assert!(follower.sent() < newest && follower.is_level());
-    let want: Vec<u8> =
-        log.read_after(from, usize::MAX).expect("held").iter().flat_map(|frame| frame.bytes().to_vec()).collect();
+    let want: Vec<u8> = log
+        .read_after(from, usize::MAX)
+        .expect("held")
+        .iter()
+        .flat_map(|frame| frame.bytes().to_vec())
+        .collect();
     let out = follower.out();
     let reader = tokio::spawn(async move {
         let mut got = vec![0; want.len()];

@@ -233,7 +233,11 @@ impl Tagging {
 
     /// Moves what all lanes have recorded into closed batches, and opens the next number. The caller holds every lane,
     /// so nobody records meanwhile; the drainer may be in the middle of a batch, whose rest is among it.
-    pub(super) fn collect<'a>(&self, lanes: impl Iterator<Item = &'a mut PendingLog>, record: Option<NodeWide>) {
+    pub(super) fn collect<'a>(
+        &self,
+        lanes: impl Iterator<Item = &'a mut PendingLog>,
+        record: Option<NodeWide>,
+    ) {
         let mut batches: [(u64, Pending); 2] = Default::default();
         for lane in lanes {
             lane.let_go();
