@@ -1,5 +1,6 @@
 //! What all connections and the control path of a node share.
 
+use crate::blocking::Blocking;
 use crate::clients::Clients;
 use crate::cluster::admin::ClusterAdmin;
 use crate::cluster::report::Report;
@@ -93,6 +94,8 @@ pub struct NodeCore {
     pub view: ArcSwap<View>,
     /// Who is connected.
     pub clients: Arc<Clients>,
+    /// Who waits for elements.
+    pub blocking: Arc<Blocking>,
     /// Counters.
     pub stats: Stats,
     /// Rates, peaks, errors.
@@ -148,6 +151,7 @@ impl NodeCore {
             topology: ArcSwap::default(),
             view: ArcSwap::from_pointee(view),
             clients: Arc::default(),
+            blocking: Arc::default(),
             stats: Stats::new(),
             gauges: Gauges::default(),
             stopping: Stopping::default(),

@@ -6,6 +6,7 @@ pub const REDIS_VERSION: &str = "7.2.4";
 pub const CAPSTAN_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub mod accept;
+pub mod blocking;
 pub mod clients;
 pub mod cluster;
 pub mod commands;

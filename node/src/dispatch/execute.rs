@@ -5,6 +5,7 @@
 //! and role and lease under the lane lock (►8), run.
 
 use super::{Now, Ran, locks};
+use crate::blocking;
 use crate::commands::args::{Args, KeyAt, OwnedArgs};
 use crate::commands::lookup::Command;
 use crate::commands::{Ctx, Flags, Spec};
@@ -308,7 +309,11 @@ fn invoke(
     let under_lease = !matches!(locked, Locked::Roaming(_)) || spec.flags.has(Flags::WHOLE_NODE);
     let data = Data::new(&core.lanes, locked, session.db, now.wall);
     let mut ctx = Ctx { core, session, out, data, now: now.wall };
-    match (spec.run)(&mut ctx, call.args) {
+    let outcome = (spec.run)(&mut ctx, call.args);
+    if ctx.data.has_ready() {
+        blocking::serve(&core.lanes, core.serving.epoch(), &mut ctx.data);
+    }
+    match outcome {
         Ok(()) => Ok(under_lease),
         Err(error) => Err(Refused::Error { error, under_lease }),
     }

@@ -215,7 +215,7 @@ fn chunk(
 fn pause(session: &Session, out: &Reply) -> Option<Step> {
     if session.closing {
         Some(Step::Close)
-    } else if session.later.is_some() {
+    } else if session.later.is_some() || session.blocked.is_some() {
         Some(Step::Later)
     } else if out.len() >= FLUSH_BYTES {
         Some(Step::Flush)
