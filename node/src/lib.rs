@@ -27,3 +27,4 @@ pub mod session;
 pub mod stats;
 pub mod stopping;
 pub mod store;
+pub mod supervised;

@@ -7,6 +7,7 @@ pub mod addresses;
 pub mod admin;
 pub mod client;
 pub mod control;
+pub mod hand_over;
 pub mod heartbeat;
 pub mod identity;
 pub mod install;
