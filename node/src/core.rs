@@ -2,6 +2,7 @@
 
 use crate::clients::Clients;
 use crate::cluster::admin::ClusterAdmin;
+use crate::cluster::report::Report;
 use crate::cluster::view::View;
 use crate::config::{Config, Key};
 use crate::gauges::Gauges;
@@ -88,6 +89,8 @@ pub struct NodeCore {
     pub stopping: Stopping,
     /// The way to the meta group for clients' commands, set once by the control path.
     pub admin: OnceLock<Arc<dyn ClusterAdmin>>,
+    /// What the meta group is told in heartbeats.
+    pub report: Arc<Report>,
     /// When this life began.
     pub started: Boot,
     /// Drawn anew for each life: `run_id` of INFO.
@@ -131,6 +134,7 @@ impl NodeCore {
             gauges: Gauges::default(),
             stopping: Stopping::default(),
             admin: OnceLock::new(),
+            report: Arc::default(),
             started: env.clock.boot(),
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             id: OnceLock::new(),

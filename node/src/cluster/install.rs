@@ -31,6 +31,7 @@ pub async fn run(life: Arc<Life>, mut states: watch::Receiver<Arc<Topology>>) {
         });
         if let (lost, true) = lost {
             tracing::info!(%version, ?lead, lease_ended = lost, "the role of this node has changed");
+            lead.iter().for_each(|lead| life.report.epoch_begins(lead.epoch));
         }
         let (of_lanes, shown) = (Arc::clone(&life), Arc::clone(&topology));
         let locked = life

@@ -7,6 +7,7 @@ use super::addresses;
 use super::client::MetaGroup;
 use super::identity::Folder;
 use super::lease::NodeLease;
+use super::report::Report;
 use crate::core::NodeCore;
 use arc_swap::ArcSwap;
 use capstan_proto::env::{Boot, Env};
@@ -66,6 +67,8 @@ pub struct Life {
     pub rewatch: Notify,
     /// The version that is in force in every lane.
     pub in_force: watch::Sender<Version>,
+    /// What the meta group is told beside the lease: the same as `core.report`.
+    pub report: Arc<Report>,
     /// How this node is reached.
     pub addresses: ArcSwap<Addresses>,
     lease: Mutex<NodeLease>,
@@ -99,6 +102,7 @@ impl Life {
             urge: Notify::new(),
             rewatch: Notify::new(),
             in_force: watch::Sender::new(Version::default()),
+            report: Arc::clone(&core.report),
             addresses,
             lease: Mutex::new(NodeLease::new(node, incarnation, core.env.rules)),
             ttl_ms: AtomicU64::new(LEASE_TTL_DEFAULT_MS),

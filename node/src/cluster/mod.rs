@@ -16,5 +16,6 @@ pub mod life;
 pub mod propose;
 pub mod register;
 pub mod render;
+pub mod report;
 pub mod view;
 pub mod watch;

@@ -103,7 +103,10 @@ pub(super) fn may_touch(
     now: Now,
 ) -> Result<(), Error> {
     match lane.slot(key.slot).access() {
-        Access::Mine if core.serving.covers(now.boot) => Ok(()),
+        Access::Mine if core.serving.covers(now.boot) => {
+            core.report.served(now.boot);
+            Ok(())
+        }
         Access::Mine if !core.env.rules.on(Rule::CheckUnderLaneLock) => Ok(()),
         Access::Mine => Err(Error::ClusterDown),
         access @ (Access::Replica | Access::Elsewhere | Access::Unassigned) => {
