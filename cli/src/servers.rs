@@ -11,6 +11,7 @@ use capstan_node::config::{Config, Key};
 use capstan_node::core::NodeCore;
 use capstan_node::server::{NodeConfig, Server};
 use capstan_node::supervised::Supervised;
+use capstan_node::trace::ServingTrace;
 use capstan_proto::env::Env;
 use rustix::process::{getppid, set_parent_process_death_signal, setsid};
 use std::io;
@@ -50,8 +51,13 @@ pub(crate) fn node(args: NodeArgs, flags: Settings, announce: Announce) -> Ended
         Ok(supervisor) => supervisor,
         Err(why) => return Ended::usage(format!("--supervised is for the child of a supervisor: {why}")),
     };
+    let trace = match args.trace_serving.as_deref().map(|path| (path, ServingTrace::open(path))) {
+        None => None,
+        Some((_, Ok(trace))) => Some(trace),
+        Some((path, Err(why))) => return Ended::usage(format!("--trace-serving {}: {why}", path.display())),
+    };
     run("capstan-worker", workers(&config), |env, signals| async move {
-        let config = NodeConfig { settings: config, secret, supervisor };
+        let config = NodeConfig { settings: config, secret, supervisor, trace };
         let server = Server::bind(env, config).await.map_err(Ended::refused)?;
         let stop = told_to_stop(signals, Arc::clone(server.core()));
         server.serve(stop).await.map_err(Ended::refused)

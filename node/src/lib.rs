@@ -28,3 +28,4 @@ pub mod stats;
 pub mod stopping;
 pub mod store;
 pub mod supervised;
+pub mod trace;

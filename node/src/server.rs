@@ -14,6 +14,7 @@ use crate::cluster::identity::{Folder, FolderError};
 use crate::config::{Config, Key};
 use crate::core::{Mode, NodeCore};
 use crate::supervised::{Supervised, Word};
+use crate::trace::ServingTrace;
 use capstan_proto::auth::Secret;
 use capstan_proto::env::Env;
 use capstan_proto::ids::NodeId;
@@ -56,6 +57,8 @@ pub struct NodeConfig {
     pub secret: Secret,
     /// The supervisor that started this process, if one did.
     pub supervisor: Option<Supervised>,
+    /// Where to write down what was served when.
+    pub trace: Option<ServingTrace>,
 }
 
 /// A node that listens and does not serve yet.
@@ -80,6 +83,9 @@ impl Server {
         let alone = if settings.in_cluster() { None } else { Some(open_alone(&env, &settings).await?) };
         let listeners = listen::all(&settings).await?;
         let core = NodeCore::new(env, settings);
+        if let Some(trace) = config.trace {
+            let _ = core.trace.set(trace);
+        }
         let folder = alone.map(|(folder, id)| {
             // Set once, here: nobody else could have been first.
             let _ = core.id.set(id);

@@ -12,6 +12,7 @@ use crate::core::{Mode, NodeCore};
 use crate::resp::{Error, Reply};
 use crate::session::{ReplyMode, Session};
 use crate::store::{Busy, Data, Locked};
+use crate::trace::Touched;
 use std::sync::atomic::Ordering;
 
 /// A command that was read.
@@ -46,7 +47,13 @@ impl LongCall {
     pub fn run(&self, core: &NodeCore, session: &mut Session, out: &mut Reply) -> bool {
         let call = Call { command: self.command, args: self.args.args(), keys: self.args.key_places() };
         let since = core.env.clock.boot();
-        let under_lease = guarded(core, session, out, &call, Now::read(core), Patience::Blocks);
+        let now = Now::read(core);
+        let touched = Touched::begin(core, now.boot);
+        let under_lease = guarded(core, session, out, &call, now, Patience::Blocks);
+        if let (Some(mut touched), Ok(true)) = (touched, &under_lease) {
+            touched.add(&core.lanes, call.keys);
+            touched.end();
+        }
         if let Some(command) = self.command {
             let stats = core.stats.command(command.id);
             stats.calls.fetch_add(1, Ordering::Relaxed);
