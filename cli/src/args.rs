@@ -116,6 +116,9 @@ pub(crate) struct DevArgs {
     /// How many meta servers; default 3
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=9))]
     pub(crate) meta: Option<u16>,
+    /// For checkers: each data node writes logs/NAME.serving, see `capstan node --trace-serving`
+    #[arg(long, hide = true)]
+    pub(crate) trace_serving: bool,
 }
 
 #[derive(Args)]

@@ -206,7 +206,9 @@ mod tests {
     #[test]
     fn a_line_that_was_cut_off_by_the_end_of_its_process_is_left_out_and_garbage_is_refused() {
         assert_eq!(report(&["node a lanes 64\ns 1 5 100 110 served\ns 1 5 1"]).spans, 1);
-        for garbage in ["s 1 5 100 110 served\n", "node a lanes x\n", "node a lanes 64\ns 1 5 100 110 perhaps\n"] {
+        for garbage in
+            ["s 1 5 100 110 served\n", "node a lanes x\n", "node a lanes 64\ns 1 5 100 110 perhaps\n"]
+        {
             assert!(Traces::default().read(garbage.as_bytes()).is_err(), "{garbage}");
         }
     }

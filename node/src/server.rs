@@ -157,7 +157,9 @@ async fn control(core: Arc<NodeCore>, config: ControlConfig) -> Result<(), Contr
 /// Returns when the node is to end: at once, or after a hand-over, for which a node that is alone has nobody.
 async fn to_end(core: &NodeCore) {
     core.stopping.wanted().await;
-    if core.mode == Mode::Cluster && tokio::time::timeout(hand_over::LONGEST, core.stopping.begun()).await.is_err() {
+    if core.mode == Mode::Cluster
+        && tokio::time::timeout(hand_over::LONGEST, core.stopping.begun()).await.is_err()
+    {
         tracing::error!("the control path does not end: the node stops without it");
     }
 }

@@ -216,7 +216,8 @@ mod tests {
     use super::*;
 
     fn layout(shards: u16) -> Layout {
-        Layout::found(&Env::real(), Wish { shards: Some(shards), ..Wish::default() }).expect("possible")
+        let wish = Wish { shards: Some(shards), replicas: Some(0), ..Wish::default() };
+        Layout::found(&Env::real(), wish).expect("possible")
     }
 
     #[test]
@@ -259,7 +260,8 @@ mod tests {
 
     #[test]
     fn the_nodes_of_a_shard_lie_as_many_ports_apart_as_there_are_shards() {
-        let layout = Layout::found(&Env::real(), Wish { replicas: Some(2), ..Wish::default() }).expect("possible");
+        let layout =
+            Layout::found(&Env::real(), Wish { replicas: Some(2), ..Wish::default() }).expect("possible");
         assert_eq!(layout.node_ports().collect::<Vec<_>>(), (7000..7009).collect::<Vec<_>>());
         assert_eq!(layout.ports_of(1).collect::<Vec<_>>(), [7001, 7004, 7007]);
         assert_eq!(layout.forming().expect("ids")[1].replicas.len(), 2);

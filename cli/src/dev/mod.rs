@@ -54,7 +54,7 @@ pub(crate) fn run(args: DevArgs) -> Ended {
         Ok(runtime) => runtime,
         Err(why) => return Ended::refused(format!("no runtime: {why}")),
     };
-    let cluster = Cluster { env, dir, layout };
+    let cluster = Cluster { env, dir, layout, trace_serving: args.trace_serving };
     LocalSet::new().block_on(&runtime, cluster.run())
 }
 
@@ -111,6 +111,7 @@ struct Cluster {
     env: Env,
     dir: PathBuf,
     layout: Layout,
+    trace_serving: bool,
 }
 
 impl Cluster {
@@ -177,13 +178,11 @@ impl Cluster {
             server(Kind::Meta, "meta", format!("meta-{id}"), port, &["--id", &id, "--peers", &peers])
         });
         let nodes = self.layout.node_ports().map(|port| {
-            server(
-                Kind::Node,
-                "node",
-                format!("node-{port}"),
-                port,
-                &["--bind", "127.0.0.1", "--meta", &meta],
-            )
+            let name = format!("node-{port}");
+            let trace = self.dir.join("logs").join(format!("{name}.serving")).display().to_string();
+            let more = ["--bind", "127.0.0.1", "--meta", &meta, "--trace-serving", &trace];
+            let count = if self.trace_serving { more.len() } else { 4 };
+            server(Kind::Node, "node", name, port, &more[..count])
         });
         metas.chain(nodes).collect()
     }

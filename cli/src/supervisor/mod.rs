@@ -66,13 +66,16 @@ impl Supervisor {
             Err(why) => return Ended::refused(format!("no signals: {why}")),
         };
         let servers = self.meta.split(',').map(str::trim).filter(|server| !server.is_empty());
-        let deaths = Deaths::start(self.env.clone(), self.secret.clone(), servers.map(str::to_owned).collect());
+        let deaths =
+            Deaths::start(self.env.clone(), self.secret.clone(), servers.map(str::to_owned).collect());
         let mut pace = Pace::default();
         let mut started = false;
         let ended = loop {
             let token = self.draw();
             let after = match Worker::start(&self.args, token) {
-                Err(why) if !started => return Ended::refused(format!("the worker cannot be started: {why}")),
+                Err(why) if !started => {
+                    return Ended::refused(format!("the worker cannot be started: {why}"));
+                }
                 Err(why) => {
                     tracing::error!(%why, "the worker cannot be started");
                     pace.after(Duration::ZERO)
