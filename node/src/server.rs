@@ -9,7 +9,7 @@ mod listen;
 
 use crate::accept;
 use crate::cluster::control::{self, ControlConfig, ControlError};
-use crate::cluster::hand_over;
+use crate::cluster::leaving;
 use crate::cluster::identity::{Folder, FolderError};
 use crate::config::{Config, Key};
 use crate::core::{Mode, NodeCore};
@@ -158,7 +158,7 @@ async fn control(core: Arc<NodeCore>, config: ControlConfig) -> Result<(), Contr
 async fn to_end(core: &NodeCore) {
     core.stopping.wanted().await;
     if core.mode == Mode::Cluster
-        && tokio::time::timeout(hand_over::LONGEST, core.stopping.begun()).await.is_err()
+        && tokio::time::timeout(leaving::LONGEST, core.stopping.begun()).await.is_err()
     {
         tracing::error!("the control path does not end: the node stops without it");
     }

@@ -1,7 +1,7 @@
 //! The node's way out: who wants it to end says so here, who has something to finish waits for it here.
 //!
 //! It decides the order: a primary may be asked to hand its slots over first; then it ends. No step is taken back: SHUTDOWN
-//! ABORT finds nothing to abort. How long a hand-over may take, and what it is, others know (`cluster/hand_over.rs`).
+//! ABORT finds nothing to abort. How long a hand-over may take, and what it is, others know (`cluster/leaving.rs`).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;

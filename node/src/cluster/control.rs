@@ -15,7 +15,7 @@ use super::life::{Life, Offload};
 use super::propose::Proposer;
 use super::register::{Applicant, RegisterError};
 use super::view::Standing;
-use super::{hand_over, heartbeat, watch};
+use super::{heartbeat, leaving, watch};
 use crate::config::Key;
 use crate::core::NodeCore;
 use crate::supervised::{Supervised, Word};
@@ -129,7 +129,7 @@ pub async fn run(core: Arc<NodeCore>, config: ControlConfig) -> Result<(), Contr
     let result = tokio::select! {
         biased;
         () = core.stopping.begun() => Ok(()),
-        () = hand_over::when_wanted(&life) => {
+        () = leaving::when_wanted(&life) => {
             core.stopping.begin();
             Ok(())
         }
