@@ -16,6 +16,7 @@ use crate::serving::Serving;
 use crate::stats::Stats;
 use crate::stopping::Stopping;
 use crate::store::{Access, Lanes};
+use crate::trace::ServingTrace;
 use arc_swap::ArcSwap;
 use capstan_proto::env::{Boot, Env};
 use capstan_proto::ids::NodeId;
@@ -114,6 +115,8 @@ pub struct NodeCore {
     pub id: OnceLock<NodeId>,
     /// The port that clients reach, once it is bound.
     pub port: OnceLock<u16>,
+    /// Where it is written down what was served when, if anybody wants to know.
+    pub trace: OnceLock<ServingTrace>,
 }
 
 impl NodeCore {
@@ -161,6 +164,7 @@ impl NodeCore {
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             id: OnceLock::new(),
             port: OnceLock::new(),
+            trace: OnceLock::new(),
             env,
         })
     }

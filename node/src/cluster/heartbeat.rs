@@ -170,6 +170,7 @@ impl<'a> Stream<'a> {
 
     fn heard(&mut self, reply: v1::HeartbeatReply) {
         self.unanswered = 0;
+        self.life.note_heard();
         self.life.group.leads(&self.address);
         self.life.set_ttl(reply.ttl_ms.clamp(LEASE_TTL_FLOOR_MS, LEASE_TTL_CEILING_MS));
         if self.refused != reply.refused_why {
