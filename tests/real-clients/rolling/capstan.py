@@ -83,9 +83,9 @@ class Capstan:
         if self.process is not None:
             servers.end(self.process, "capstan dev")
 
-    def verb(self, *words):
-        """What an admin verb prints as JSON; nothing if it cannot say."""
-        meta = ",".join(f"127.0.0.1:{port}" for port in self.meta)
+    def verb(self, *words, ports=None):
+        """What an admin verb prints as JSON, asked of these meta servers or of all; nothing if it cannot say."""
+        meta = ",".join(f"127.0.0.1:{port}" for port in ports or self.meta)
         more = ["--json", "--meta", meta, "--secret-file", self.folder / "secret"]
         try:
             done = subprocess.run([self.binary, *words, *more], capture_output=True, text=True, timeout=VERB_LIMIT_S)
@@ -138,8 +138,7 @@ class Capstan:
         moment("new process")
 
         def whole():
-            # A heartbeat of the old life may still look fresh.
-            return self.lives().get(port, 0) > lives.get(port, -1) and not self.unwell()
+            return self.new_life(port, lives) and not self.unwell()
 
         try:
             servers.wait_for("all is whole", limit_s, whole, self.alive)
@@ -148,9 +147,16 @@ class Capstan:
         moment("whole")
 
     def lives(self):
-        """The counter of each data node's life; a meta server has none, so its process counts."""
-        lives = {port_of(node): node["incarnation"] for node in self.verb("nodes") or []}
-        return {**{port: pid for port, pid in self.pids().items() if port in self.meta}, **lives}
+        """The counter of each data node's life."""
+        return {port_of(node): node["incarnation"] for node in self.verb("nodes") or []}
+
+    def new_life(self, port, before):
+        """Whether the process that came is in its place: what is known of the old one may still look fresh."""
+        if port not in self.meta:
+            return self.lives().get(port, 0) > before.get(port, 0)
+        # It answers itself, and lacks nothing that the group has committed.
+        told = self.verb("meta", "members", ports=[port])
+        return told is not None and all(member["reachable"] and member["lag"] == 0 for member in told["members"])
 
 
 def port_of(row):

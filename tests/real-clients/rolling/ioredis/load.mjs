@@ -35,7 +35,8 @@ async function worker({ cluster, number, workers, interval, keys, seed, stopping
   let written = 0;
   let due = performance.now() + interval * chance();
   for (;; due += interval) {
-    const wait = due - performance.now();
+    // A timer drops fractions of a millisecond, and none must begin before it is due.
+    const wait = Math.ceil(due - performance.now());
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
     if (stopping.now) return;
     const draw = chance();
