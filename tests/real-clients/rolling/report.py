@@ -22,7 +22,7 @@ class Restart:
     def covers(self, operation):
         """Whether an operation ran between the signal and the moment when all was whole again."""
         begin, end = self.moments.get("told to end"), self.moments.get("whole", math.inf)
-        return begin is not None and operation.ended >= begin and operation.due <= end
+        return begin is not None and operation.ended >= begin and operation.started <= end
 
     def json(self):
         ms = {name: self.since(name) for name in ("new process", "whole")}
@@ -36,27 +36,28 @@ def percentile(sorted_values, share):
     return sorted_values[min(len(sorted_values) - 1, math.ceil(share * len(sorted_values)) - 1)]
 
 
-def figures(operations):
-    late = sorted(operation.late_ms for operation in operations)
+def figures(milliseconds):
+    ordered = sorted(milliseconds)
     shares = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "worst": 1.0}
-    return {name: round(percentile(late, share), 3) for name, share in shares.items()}
+    return {name: round(percentile(ordered, share), 3) for name, share in shares.items()}
 
 
 def where(operation, restarts, begin):
-    """When an operation was due and what was being restarted: `at 12.3 s, 20 ms after SIGTERM to 7001 (primary of shard 2)`."""
-    at = f"at {(operation.due - begin) / 1e6:.2f} s"
+    """When a call began, and what was being restarted: `at 12.34 s, 20 ms after the signal to 7001 (primary of shard 2)`."""
+    at = f"at {(operation.started - begin) / 1e6:.2f} s"
     covering = [restart for restart in restarts if restart.covers(operation)]
     if not covering:
         return f"{at}, nothing was being restarted"
-    restart = covering[-1]
-    ms = (operation.due - restart.moments["told to end"]) / 1000
+    # A call that outlasts one restart was held up by it, not by the next.
+    restart = covering[0]
+    ms = (operation.started - restart.moments["told to end"]) / 1000
     when = f"{ms:.0f} ms after" if ms >= 0 else f"{-ms:.0f} ms before"
     return f"{at}, {when} the signal to {restart.port} ({restart.part})"
 
 
 def worst_within(operations, restart):
-    """The slowest operation while this process was being restarted, in milliseconds."""
-    return max((operation.late_ms for operation in operations if restart.covers(operation)), default=0.0)
+    """The longest call while this process was being restarted, in milliseconds."""
+    return max((operation.took_ms for operation in operations if restart.covers(operation)), default=0.0)
 
 
 def save(path, head, clients, restarts):
@@ -66,8 +67,8 @@ def save(path, head, clients, restarts):
 
 
 def picture(path, title, records, restarts, begin, end):
-    """The slowest operation of every 100 ms of each client, on a logarithmic scale, restarts as bands behind."""
-    width, height, left, top, bottom = 1200, 420, 60, 70, 40
+    """The longest of the calls that began in every 100 ms, of each client, on a logarithmic scale, restarts as bands behind."""
+    width, height, left, top, bottom = 1200, 420, 72, 80, 40
     span = max(1, end - begin)
     low, high = -1, 4  # 0.1 ms to 10 s
 
@@ -105,9 +106,9 @@ def picture(path, title, records, restarts, begin, end):
 def points(operations, begin, x, y, colour):
     worst = {}
     for operation in operations:
-        at = (operation.due - begin) // (BIN_MS * 1000)
-        worst[at] = max(worst.get(at, operation), operation, key=lambda one: one.late_ms)
+        at = (operation.started - begin) // (BIN_MS * 1000)
+        worst[at] = max(worst.get(at, operation), operation, key=lambda one: (one.status == "error", one.took_ms))
     for operation in worst.values():
         bad = operation.status == "error"
         mark = f'fill="{colour}" fill-opacity="0.6"' if not bad else 'fill="red"'
-        yield f'<circle cx="{x(operation.due):.1f}" cy="{y(operation.late_ms):.1f}" r="{3 if bad else 1.6}" {mark}/>'
+        yield f'<circle cx="{x(operation.started):.1f}" cy="{y(operation.took_ms):.1f}" r="{3 if bad else 1.6}" {mark}/>'
