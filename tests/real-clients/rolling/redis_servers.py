@@ -27,7 +27,8 @@ class Redis:
         self.processes = {}
 
     def version(self):
-        return subprocess.run([self.binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+        said = subprocess.run([self.binary, "--version"], capture_output=True, text=True, check=True).stdout
+        return "redis-server " + said.split("v=")[1].split()[0]
 
     def start(self):
         for port in self.data:

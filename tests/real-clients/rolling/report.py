@@ -66,49 +66,76 @@ def save(path, head, clients, restarts):
     path.write_text(text + "\n")
 
 
+class Frame:
+    """Where a moment and a duration lie in the picture: milliseconds on a logarithmic scale from 0.1 to 10,000."""
+
+    WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 1200, 440, 72, 20, 100, 44
+    LOW, HIGH = -1, 4
+
+    def __init__(self, begin, end):
+        self.begin, self.span = begin, max(1, end - begin)
+
+    def x(self, at):
+        return self.LEFT + (self.WIDTH - self.LEFT - self.RIGHT) * min(1, max(0, (at - self.begin) / self.span))
+
+    def y(self, ms):
+        power = min(self.HIGH, max(self.LOW, math.log10(max(ms, 1e-3))))
+        return self.HEIGHT - self.BOTTOM - (self.HEIGHT - self.TOP - self.BOTTOM) * (power - self.LOW) / (self.HIGH - self.LOW)
+
+
 def picture(path, title, records, restarts, begin, end):
-    """The longest of the calls that began in every 100 ms, of each client, on a logarithmic scale, restarts as bands behind."""
-    width, height, left, top, bottom = 1200, 420, 72, 80, 40
-    span = max(1, end - begin)
-    low, high = -1, 4  # 0.1 ms to 10 s
-
-    def x(at):
-        return left + (width - left - 20) * min(1, max(0, (at - begin) / span))
-
-    def y(ms):
-        share = (min(high, max(low, math.log10(max(ms, 1e-3)))) - low) / (high - low)
-        return height - bottom - (height - top - bottom) * share
-
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="11">']
-    parts += ['<rect width="100%" height="100%" fill="white"/>', f'<text x="{left}" y="16" font-size="14">{title}</text>']
-    for restart in restarts:
-        start = restart.moments.get("told to end")
-        if start is None:
-            continue
-        a, b = x(start), x(restart.moments.get("whole", end))
-        colour = "#eee3c8" if "meta" in restart.part else "#dfe6ee"
-        parts.append(f'<rect x="{a:.1f}" y="{top}" width="{max(1, b - a):.1f}" height="{height - top - bottom}" fill="{colour}"/>')
-        parts.append(f'<text x="{a + 2:.1f}" y="{top - 4}" transform="rotate(-20 {a + 2:.1f} {top - 4})" font-size="9">{restart.port} {restart.part}</text>')
-    for power in range(low, high + 1):
-        at = y(10**power)
-        parts.append(f'<line x1="{left}" x2="{width - 20}" y1="{at:.1f}" y2="{at:.1f}" stroke="#bbb" stroke-width="0.5"/>')
-        parts.append(f'<text x="{left - 6}" y="{at + 4:.1f}" text-anchor="end">{10**power:g} ms</text>')
-    step = max(1, round(span / 1e6 / 15))
-    for second in range(0, int(span / 1e6) + 1, step):
-        parts.append(f'<text x="{x(begin + second * 1e6):.1f}" y="{height - bottom + 16}" text-anchor="middle">{second} s</text>')
+    """The longest of the calls that began in every 100 ms, of each client; restarts as bands behind them."""
+    frame = Frame(begin, end)
+    size = f'width="{frame.WIDTH}" height="{frame.HEIGHT}"'
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="11">']
+    parts += ['<rect width="100%" height="100%" fill="white"/>', text(frame.LEFT, 18, title, 'font-size="14"')]
+    parts += [*bands(frame, restarts, end), *axes(frame)]
     for at, (name, operations) in enumerate(records.items()):
-        parts += points(operations, begin, x, y, COLOURS[name])
-        parts.append(f'<circle cx="{left + 110 * at + 6}" cy="{height - 8}" r="4" fill="{COLOURS[name]}"/>')
-        parts.append(f'<text x="{left + 110 * at + 14}" y="{height - 4}">{name}</text>')
+        parts += points(frame, operations, COLOURS[name])
+        parts += legend(frame.LEFT + 110 * at, frame.HEIGHT - 8, name, COLOURS[name])
+    parts.append(text(frame.LEFT + 340, frame.HEIGHT - 4, "a cross is a call that ended in an error"))
     path.write_text("\n".join([*parts, "</svg>"]) + "\n")
 
 
-def points(operations, begin, x, y, colour):
+def text(x, y, words, more=""):
+    return f'<text x="{x:.1f}" y="{y:.1f}" {more}>{words}</text>'
+
+
+def legend(x, y, words, colour):
+    return [f'<circle cx="{x + 6}" cy="{y}" r="4" fill="{colour}"/>', text(x + 14, y + 4, words)]
+
+
+def bands(frame, restarts, end):
+    label = 0.0
+    for at, restart in enumerate(restart for restart in restarts if "told to end" in restart.moments):
+        a, b = frame.x(restart.moments["told to end"]), frame.x(restart.moments.get("whole", end))
+        meta, odd = "meta" in restart.part, at % 2
+        colour = ("#f3ead6", "#eadcbb")[odd] if meta else ("#e6ecf3", "#d5dfea")[odd]
+        place = f'x="{a:.1f}" y="{frame.TOP}" width="{max(1, b - a):.1f}" height="{frame.HEIGHT - frame.TOP - frame.BOTTOM}"'
+        yield f'<rect {place} fill="{colour}"/>'
+        # Short restarts stand close together; their names must not.
+        label = max(a + 2, label + 12)
+        yield text(label, frame.TOP - 4, f"{restart.port} {restart.part}", f'transform="rotate(-35 {label:.1f} {frame.TOP - 4})" font-size="9"')
+
+
+def axes(frame):
+    for power in range(frame.LOW, frame.HIGH + 1):
+        at = frame.y(10**power)
+        yield f'<line x1="{frame.LEFT}" x2="{frame.WIDTH - frame.RIGHT}" y1="{at:.1f}" y2="{at:.1f}" stroke="#bbb" stroke-width="0.5"/>'
+        yield text(frame.LEFT - 6, at + 4, f"{10**power:,g} ms", 'text-anchor="end"')
+    seconds = frame.span / 1e6
+    for second in range(0, int(seconds) + 1, max(1, round(seconds / 15))):
+        yield text(frame.x(frame.begin + second * 1e6), frame.HEIGHT - frame.BOTTOM + 14, f"{second} s", 'text-anchor="middle"')
+
+
+def points(frame, operations, colour):
     worst = {}
     for operation in operations:
-        at = (operation.started - begin) // (BIN_MS * 1000)
+        at = (operation.started - frame.begin) // (BIN_MS * 1000)
         worst[at] = max(worst.get(at, operation), operation, key=lambda one: (one.status == "error", one.took_ms))
     for operation in worst.values():
-        bad = operation.status == "error"
-        mark = f'fill="{colour}" fill-opacity="0.6"' if not bad else 'fill="red"'
-        yield f'<circle cx="{x(operation.started):.1f}" cy="{y(operation.took_ms):.1f}" r="{3 if bad else 1.6}" {mark}/>'
+        x, y = frame.x(operation.started), frame.y(operation.took_ms)
+        if operation.status == "error":
+            yield f'<path d="M{x - 3:.1f} {y - 3:.1f}l6 6m0-6l-6 6" stroke="{colour}" stroke-width="1.5"/>'
+        else:
+            yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6" fill="{colour}" fill-opacity="0.7"/>'
