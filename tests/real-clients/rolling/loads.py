@@ -2,9 +2,22 @@
 
 A program is called with: HOST:PORT,... OPERATIONS_A_SECOND WORKERS KEYS SEED RECORD. It connects with what its library
 has as defaults, says `ready VERSION` and then runs WORKERS loops that share one client: 40 % INCR and 40 % SET over KEYS
-counters and KEYS registers, 20 % GET of either. When an operation is due does not depend on how long the one before took. Each operation is
-a line of RECORD, tab-separated: kind, key, argument, due, started, ended (microseconds of the wall clock), `ok`, `nil`
-or `error`, reply or text of the error. When its standard input closes, it finishes what runs and ends with 0.
+counters and KEYS registers, 20 % GET of either. When an operation is due does not depend on how long the one before
+took. Each operation is a line of RECORD, tab-separated: kind, key, argument, due, started, ended (microseconds of the
+wall clock), `ok`, `nil` or `error`, reply or text of the error. When its standard input closes, it finishes what runs
+and ends with 0.
+
+What the libraries do by default says how a restart must look to be unnoticed (from the sources of the pinned versions):
+
+| | broken or refused connection | MOVED | TRYAGAIN | CLUSTERDOWN |
+| --- | --- | --- | --- | --- |
+| redis-py | reads the slots anew, 10 retries without a pause | at once, 16 in all | 7 at once, 9 after 50 ms | 10 retries, 250 ms apart |
+| ioredis | after 100 ms, 16 in all | at once | after 100 ms | after 100 ms |
+| go-redis | 5 dials, 100 ms apart; then a retry, the first of them at the same node | at once | a retry | a retry |
+
+go-redis has 3 retries for all of these together, after 10 to 30, 10 to 50, 10 to 90 ms, and reads the slots anew only when
+it was sent elsewhere, at most every 200 ms, or after a minute. So a process should send its clients elsewhere for a while
+before it ends; every other node must name the successor by then; and whoever is named serves or holds, never sends back.
 
 Versions stand where the other checks of real clients have them: redis-py/, ioredis/, go-redis/ one folder up.
 """
