@@ -11,7 +11,7 @@ What the libraries do by default says how a restart must look to be unnoticed (f
 
 | | broken or refused connection | MOVED | TRYAGAIN | CLUSTERDOWN |
 | --- | --- | --- | --- | --- |
-| redis-py | reads the slots anew, 10 retries without a pause | at once, 16 in all | 7 at once, 9 after 50 ms | 10 retries, 250 ms apart |
+| redis-py | reads the slots anew, 10 retries without a pause | at once, 16 in all | 8 at once, 8 after 50 ms | 10 retries, 250 ms apart |
 | ioredis | after 100 ms, 16 in all | at once | after 100 ms | after 100 ms |
 | go-redis | 5 dials, 100 ms apart; then a retry, the first of them at the same node | at once | a retry | a retry |
 
