@@ -17,6 +17,8 @@ struct Row {
     dead: bool,
     /// Whether it holds a complete copy of its shard.
     whole: bool,
+    /// It leads nothing, by an operator's wish.
+    drained: bool,
     /// Milliseconds since the leader heard of it; none: never under this leader.
     heartbeat_age_ms: Option<u64>,
     /// Milliseconds; 0: no lease.
@@ -61,6 +63,7 @@ fn rows(view: &View) -> Vec<Row> {
             incarnation: node.incarnation.counter,
             dead: node.dead,
             whole: node.whole,
+            drained: view.topology.drained.contains(&node.id),
             heartbeat_age_ms: heard.map(|report| report.heartbeat_age_ms),
             lease_left_ms: report.lease_left_ms,
             refused_why: report.refused_why,
@@ -82,6 +85,7 @@ fn cells(row: Row) -> Vec<String> {
         (false, false, _) => format!("busy in {}", row.busy_command),
         (false, true, false) => row.refused_why,
         (false, true, true) if row.shard.is_some() && !row.whole => "no complete copy yet".to_owned(),
+        (false, true, true) if row.drained => "drained".to_owned(),
         (false, true, true) => "-".to_owned(),
     };
     vec![
