@@ -7,6 +7,7 @@
 use super::life::Life;
 use super::role::{self, Duty, Step};
 use super::view::{Standing, View};
+use crate::blocking::{self, Why};
 use crate::core::NodeCore;
 use crate::log::Required;
 use crate::replication::Receiver;
@@ -25,6 +26,7 @@ pub fn show(core: &NodeCore, topology: Arc<Topology>, me: (NodeId, Option<Incarn
         lag_max: Duration::from_secs(topology.setting_number(MIN_REPLICAS_MAX_LAG)),
     });
     core.install(View::new(topology, me.0, me.1, standing, core.env.clock.wall()));
+    blocking::release_all(core, Why::SlotsLeft);
 }
 
 /// Installs what the watch brings, one state after the other, the newest only. Ends when the watch does.
