@@ -136,6 +136,7 @@ impl<'a> Stream<'a> {
             life.addresses.store(Arc::new(fresh));
         }
         let Ok(place) = self.up.try_reserve() else { return false };
+        life.note_health();
         // Numbered, and its instant noted, before the bytes leave (►4).
         let (sequence, reached, confirmed, claim) = life.with_lease(|lease, now| {
             let sequence = lease.send(self.number, now);

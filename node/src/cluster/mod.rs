@@ -19,5 +19,6 @@ pub mod register;
 pub mod render;
 pub mod report;
 pub mod role;
+pub mod stall;
 pub mod view;
 pub mod watch;

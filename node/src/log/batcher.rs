@@ -117,6 +117,13 @@ impl Log {
         }
     }
 
+    /// The newest batch that was sent, if there is more to do and nothing but the batcher to wait for.
+    #[must_use]
+    pub fn work(&self) -> Option<u64> {
+        let has_work = !self.waits_for_lane.load(SeqCst) && self.lanes.tagging().has_work();
+        has_work.then(|| self.sent.load(SeqCst))
+    }
+
     /// Visits the lanes that are left of the batch that is closed.
     fn visit(&self, drain: &mut Drain) -> Result<(), Busy> {
         while let Some(lane) = drain.left.first() {
@@ -233,7 +240,9 @@ pub async fn run(core: Arc<NodeCore>) {
         tagging.unschedule();
         while let Drained::Waiting(busy) = core.log.drain() {
             core.release(core.log.sent());
+            core.log.waits_for_lane.store(true, SeqCst);
             core.lanes.turn(busy).await;
+            core.log.waits_for_lane.store(false, SeqCst);
         }
         core.release(core.log.sent());
     }

@@ -165,6 +165,12 @@ impl Tagging {
         self.open.load(SeqCst)
     }
 
+    /// Whether something waits to be drained.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.dirty.iter().any(DirtyLanes::any) || !self.closed.lock().is_empty()
+    }
+
     /// Marks a lane, whose lock the caller holds, and says which batch its entries belong to.
     #[inline]
     fn enter(&self, lane: usize) -> u64 {
