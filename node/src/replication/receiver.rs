@@ -233,7 +233,7 @@ impl Link<'_> {
 
     /// Everything that is complete in what was read.
     async fn take_in(&mut self) -> Result<(), LinkError> {
-        while let Some(received) = self.inbox.next()? {
+        while let Some(received) = self.inbox.pop()? {
             self.intake.take(received).await?;
         }
         let now = self.core.env.clock.boot();
