@@ -11,6 +11,8 @@ pub(crate) enum Check {
     Near(i64),
     /// Arrays without an order of their own: the same elements.
     Sorted,
+    /// The same lines in any order, integers near as with `Near`: what EXEC answers for commands without an order.
+    Lines(i64),
     /// The same kind of reply only: what is meant to be random.
     Kind,
 }
@@ -22,6 +24,7 @@ pub(crate) fn same(check: Check, replies: &Replies) -> bool {
         Check::Exact => redis == capstan,
         Check::Near(slack) => near(redis, capstan, slack),
         Check::Sorted => sorted(redis) == sorted(capstan),
+        Check::Lines(slack) => near(&in_order(redis), &in_order(capstan), slack),
         Check::Kind => redis.first() == capstan.first(),
     }
 }
@@ -37,6 +40,14 @@ fn near(a: &[u8], b: &[u8], slack: i64) -> bool {
                     _ => false,
                 }
         })
+}
+
+/// The texts of a reply in order of their bytes, then its integers as they came.
+fn in_order(reply: &[u8]) -> Vec<u8> {
+    let (integers, mut texts): (Vec<_>, Vec<_>) = lines(reply).partition(|line| integer(line).is_some());
+    texts.sort();
+    texts.extend(integers);
+    texts.join(&b'\n')
 }
 
 fn lines(reply: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -21,6 +21,8 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     Exception { command: "OBJECT ENCODING newdigit", capstan: "$3\r\nint\r\n", reason: ONE_STRING },
     Exception { command: "OBJECT ENCODING fresh", capstan: "$3\r\nint\r\n", reason: ONE_STRING },
     Exception { command: "OBJECT ENCODING float", capstan: "$3\r\nint\r\n", reason: ONE_STRING },
+    Exception { command: "OBJECT ENCODING short", capstan: "$8\r\nlistpack\r\n", reason: SMALL_FORMS },
+    Exception { command: "OBJECT ENCODING s", capstan: "$8\r\nlistpack\r\n", reason: SMALL_FORMS },
     Exception {
         command: "OBJECT IDLETIME k",
         capstan: "-ERR Access times are not tracked: this server has no eviction policy but noeviction\r\n",
@@ -31,6 +33,9 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
 /// Redis remembers how a string came to be (raw after APPEND), here its value alone tells.
 const ONE_STRING: &str =
     "a string has one representation here; OBJECT ENCODING names what SET would give this value";
+
+/// What Redis 7.2 has and 7.0 has not.
+const SMALL_FORMS: &str = "Redis 7.2 keeps short lists and small sets of texts as listpacks";
 
 /// Is this difference in the table, with this very answer?
 pub(crate) fn explain(command: &str, replies: &Replies) -> bool {

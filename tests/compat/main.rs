@@ -10,6 +10,7 @@ mod compare;
 mod exceptions;
 mod pair;
 mod random;
+mod random_collections;
 mod script;
 
 use pair::{Pair, Protocol};
@@ -50,6 +51,12 @@ scripts! {
     lcs_answers_as_in_redis: "lcs.txt";
     set_and_getex_options_answer_as_in_redis: "set_options.txt";
     keys_answer_as_in_redis: "keys.txt";
+    keys_of_every_type_answer_as_in_redis: "types.txt";
+    hashes_answer_as_in_redis: "hashes.txt";
+    lists_answer_as_in_redis: "lists.txt";
+    sets_answer_as_in_redis: "sets.txt";
+    sorted_sets_answer_as_in_redis: "zsets.txt";
+    ranges_of_sorted_sets_answer_as_in_redis: "zranges.txt";
     expiry_answers_as_in_redis: "expiry.txt";
     databases_answer_as_in_redis: "databases.txt";
     transactions_answer_as_in_redis: "transactions.txt";

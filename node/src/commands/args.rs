@@ -125,6 +125,25 @@ impl<'a> Args<'a> {
         parse_int(self.at(i)).ok_or(Error::NotInteger)
     }
 
+    /// An argument as an integer within bounds.
+    pub fn int_between(&self, i: usize, least: i64, most: i64) -> Result<i64, Error> {
+        match self.int(i)? {
+            value if (least..=most).contains(&value) => Ok(value),
+            _ => Err(Error::err(format!("value is out of range, value must between {least} and {most}"))),
+        }
+    }
+
+    /// An argument as an integer that is at least `least`; whatever else it is, is answered with this text.
+    pub fn int_from(&self, i: usize, least: i64, otherwise: &str) -> Result<i64, Error> {
+        self.int(i).ok().filter(|value| *value >= least).ok_or_else(|| Error::err(otherwise))
+    }
+
+    /// An argument as a count that may be 0 but not negative.
+    pub fn count(&self, i: usize) -> Result<usize, Error> {
+        let value = self.int(i).ok().and_then(|value| usize::try_from(value).ok());
+        value.ok_or(Error::OutOfRangePositive)
+    }
+
     /// An argument as a floating point number.
     pub fn float(&self, i: usize) -> Result<f64, Error> {
         parse_float(self.at(i)).ok_or(Error::NotFloat)

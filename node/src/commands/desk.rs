@@ -7,14 +7,15 @@ use crate::config::Config;
 use crate::core::NodeCore;
 use crate::resp::{Reply, Resp};
 use crate::session::Session;
-use crate::store::{Data, Effect, Locked, codec};
+use crate::store::object::Kind;
+use crate::store::{Data, Effect, Locked, codec, rebuild};
 use capstan_proto::env::{Env, UnixMs};
 use capstan_proto::slot::Slot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A key with its database, and its value with its expiry.
-pub(crate) type Content = BTreeMap<(u8, Vec<u8>), (Vec<u8>, Option<UnixMs>)>;
+/// A key with its database, and its value with its expiry: the changes that make it, in a fixed order.
+pub(crate) type Content = BTreeMap<(u8, Vec<u8>), (Vec<String>, Option<UnixMs>)>;
 
 /// A node and one session on it.
 pub(crate) struct Desk {
@@ -100,7 +101,13 @@ impl Desk {
         for number in 0..self.core.lanes.count() {
             let lane = self.core.lanes.lock(number);
             for entry in lane.slots().flat_map(|(_, slot)| slot.entries()) {
-                content.insert((entry.db(), entry.key().to_vec()), (entry.value().to_vec(), entry.expires()));
+                let mut changes = Vec::new();
+                rebuild::all(entry, |change| changes.push(format!("{change:?}")));
+                if entry.kind() != Kind::List {
+                    changes.sort();
+                }
+                assert!(!changes.is_empty(), "{entry:?}: an empty collection is left over");
+                content.insert((entry.db(), entry.key().to_vec()), (changes, entry.expires()));
             }
         }
         content

@@ -17,17 +17,25 @@ pub mod deadline;
 pub mod describe;
 #[cfg(test)]
 pub(crate) mod desk;
+pub mod hash;
 pub mod help;
+mod iterate;
+mod key_count;
 pub mod keys;
 pub mod limits;
+pub mod list;
 pub mod lookup;
+mod sample;
 pub mod server;
+pub mod set;
 pub mod string;
 pub mod table;
 pub mod transaction;
 mod transaction_rows;
+mod typed;
 #[cfg(test)]
 mod walk;
+pub mod zset;
 
 use crate::core::NodeCore;
 use crate::resp::{Reply, Resp};

@@ -13,11 +13,16 @@ pub static FAMILIES: &[&[Spec]] = &[
     super::command::ROWS,
     super::config::ROWS,
     super::connection::ROWS,
+    super::hash::ROWS,
     super::keys::EXPIRY_ROWS,
     super::keys::ROWS,
+    super::list::ROWS,
     super::server::ROWS,
+    super::set::ROWS,
     super::string::ROWS,
     super::transaction::ROWS,
+    super::zset::RANGE_ROWS,
+    super::zset::ROWS,
 ];
 
 /// One command, or one subcommand of a container.

@@ -2,6 +2,7 @@
 //! looks in RESP2 and in RESP3 (DESIGN 13). Refuses nothing: any value of any type can be written.
 
 use super::Error;
+use crate::numbers::double;
 
 /// The protocol version that a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -182,10 +183,10 @@ impl Reply {
 
     /// A floating point number; in RESP2 a bulk string of the same digits.
     pub fn double(&mut self, value: f64) {
-        let text = format_double(value);
+        let text = double::text(value);
         match self.resp {
-            Resp::Two => self.bulk(text.as_bytes()),
-            Resp::Three => self.line(b',', text.as_bytes()),
+            Resp::Two => self.bulk(&text),
+            Resp::Three => self.line(b',', &text),
         }
     }
 
@@ -229,35 +230,6 @@ impl Reply {
     }
 }
 
-/// A double as Redis prints it: `inf`, `-inf`, `nan`, else the shortest digits that read back the same (`%.17g` cut
-/// down), with an exponent where C would write one.
-#[must_use]
-pub fn format_double(value: f64) -> String {
-    if value.is_nan() {
-        return "nan".into();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "inf" } else { "-inf" }.into();
-    }
-    if value == 0.0 {
-        return if value.is_sign_negative() { "-0" } else { "0" }.into();
-    }
-    let exponent = value.abs().log10().floor() as i32;
-    if (-5..17).contains(&exponent) {
-        format!("{value}")
-    } else {
-        let text = format!("{value:e}");
-        match text.split_once('e') {
-            Some((digits, power)) => {
-                let power: i32 = power.parse().unwrap_or(0);
-                let sign = if power < 0 { '-' } else { '+' };
-                format!("{digits}e{sign}{:02}", power.abs())
-            }
-            None => text,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,20 +269,5 @@ mod tests {
         assert_eq!(written(Resp::Two, |r| r.simple("a\r\nb")), "+a  b\r\n");
         let error = Error::Custom("ERR x\r\n+OK".into());
         assert_eq!(written(Resp::Two, |r| r.error(&error)), "-ERR x  +OK\r\n");
-    }
-
-    #[test]
-    fn doubles_look_like_those_of_redis() {
-        for (value, text) in [
-            (3.0, "3"),
-            (0.1, "0.1"),
-            (-1.25, "-1.25"),
-            (1e17, "1e+17"),
-            (1e-7, "1e-07"),
-            (f64::INFINITY, "inf"),
-            (f64::NEG_INFINITY, "-inf"),
-        ] {
-            assert_eq!(format_double(value), text);
-        }
     }
 }

@@ -4,10 +4,13 @@
 //! come through here. It has no clock and no chance in it, so the same effects give the same data everywhere.
 
 use super::lane::{Lane, SlotTable};
+use super::object::{End, Score};
 use super::raw::Entry;
 use super::reclaim::Garbage;
 use capstan_proto::env::UnixMs;
 use capstan_proto::slot::Slot;
+
+mod collections;
 
 /// A change of one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +53,138 @@ pub enum Change<'a> {
     /// Changes nothing, and has no key: a piece of a copy of some slots was taken here (►21). What the log says before
     /// it about a slot whose copy begins with that piece is in the piece; what it says after it is not.
     Marker {
-        /// Which copy.
-        copy: u64,
-        /// Which of its pieces.
-        piece: u64,
+        /// Which piece of which copy.
+        at: MarkerAt<'a>,
     },
+    /// The field of the hash has this value.
+    HashSet {
+        /// The field.
+        field: &'a [u8],
+        /// Its value.
+        value: &'a [u8],
+    },
+    /// The hash has this field no more.
+    HashDelete {
+        /// The field.
+        field: &'a [u8],
+    },
+    /// The list has one element more.
+    ListPush {
+        /// At which end.
+        end: End,
+        /// The element.
+        value: &'a [u8],
+    },
+    /// The list has so many elements less.
+    ListPop {
+        /// At which end.
+        end: End,
+        /// How many.
+        count: u32,
+    },
+    /// The element at an index of the list is this one.
+    ListSet {
+        /// The index.
+        index: u32,
+        /// The element.
+        value: &'a [u8],
+    },
+    /// There is one element more before the one that had this index.
+    ListInsert {
+        /// The index that it has now.
+        index: u32,
+        /// The element.
+        value: &'a [u8],
+    },
+    /// The elements at these indices are gone.
+    ListRemove {
+        /// Ascending.
+        indices: Indices<'a>,
+    },
+    /// The set has this member.
+    SetAdd {
+        /// The member.
+        member: &'a [u8],
+    },
+    /// And this one no more.
+    SetRemove {
+        /// The member.
+        member: &'a [u8],
+    },
+    /// The member of the sorted set has this score.
+    ZsetSet {
+        /// The member.
+        member: &'a [u8],
+        /// Its score.
+        score: Score,
+    },
+    /// The sorted set has this member no more.
+    ZsetRemove {
+        /// The member.
+        member: &'a [u8],
+    },
+}
+
+/// Which piece of which copy, as it stands in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarkerAt<'a>(&'a [u8; 16]);
+
+impl<'a> MarkerAt<'a> {
+    /// From its bytes, if there are as many.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The bytes of a piece of a copy.
+    #[must_use]
+    pub fn to_bytes(copy: u64, piece: u64) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&copy.to_le_bytes());
+        bytes[8..].copy_from_slice(&piece.to_le_bytes());
+        bytes
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn bytes(self) -> &'a [u8; 16] {
+        self.0
+    }
+
+    /// The copy.
+    #[must_use]
+    pub fn copy(self) -> u64 {
+        u64::from_le_bytes(std::array::from_fn(|i| self.0[i]))
+    }
+
+    /// The piece.
+    #[must_use]
+    pub fn piece(self) -> u64 {
+        u64::from_le_bytes(std::array::from_fn(|i| self.0[8 + i]))
+    }
+}
+
+/// Indices of list elements, four bytes each, little-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Indices<'a>(&'a [u8]);
+
+impl<'a> Indices<'a> {
+    /// Indices from their bytes; `None` if the last one is cut off.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Option<Self> {
+        if bytes.len().is_multiple_of(size_of::<u32>()) { Some(Self(bytes)) } else { None }
+    }
+
+    /// Their bytes.
+    #[must_use]
+    pub const fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The indices.
+    pub fn iter(self) -> impl Iterator<Item = usize> + 'a {
+        self.0.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes) as usize)
+    }
 }
 
 /// A change of the whole node: a batch of its own, a barrier on all lanes (DESIGN 1).
@@ -77,6 +207,17 @@ pub fn apply(lane: &mut Lane, hash: u64, effect: &Effect<'_>) {
         Change::Expire { at } => expire(lane, hash, effect, at),
         Change::Delete => delete(lane, hash, effect),
         Change::Marker { .. } => {}
+        Change::HashSet { .. }
+        | Change::HashDelete { .. }
+        | Change::ListPush { .. }
+        | Change::ListPop { .. }
+        | Change::ListSet { .. }
+        | Change::ListInsert { .. }
+        | Change::ListRemove { .. }
+        | Change::SetAdd { .. }
+        | Change::SetRemove { .. }
+        | Change::ZsetSet { .. }
+        | Change::ZsetRemove { .. } => collections::apply(lane, hash, effect),
     }
 }
 

@@ -9,7 +9,7 @@
 //! * `databases[d]` counts the lane's entries of database `d`, and those with an expiry.
 //! * Data changes only through [`super::effect::apply`].
 
-use super::effect::{Change, Effect, NodeWide};
+use super::effect::{Change, Effect, MarkerAt, NodeWide};
 use super::hash::Hasher;
 use super::log::{PendingLog, Tagging};
 use super::raw::Entry;
@@ -284,8 +284,9 @@ impl Lane {
 
     /// Notes in the log that a piece of a copy was taken (►21): under the same hold of the lane in which it was.
     pub fn mark(&mut self, slot: Slot, copy: u64, piece: u64) {
-        let change = Change::Marker { copy, piece };
-        self.log.record(&Effect { slot, db: 0, key: b"", change });
+        let at = MarkerAt::to_bytes(copy, piece);
+        let Some(at) = MarkerAt::new(&at) else { return };
+        self.log.record(&Effect { slot, db: 0, key: b"", change: Change::Marker { at } });
     }
 
     /// Takes over another lane's entries and gives its own away: for the swap of a complete copy. Who watches a key is

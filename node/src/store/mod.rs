@@ -8,7 +8,9 @@ pub mod hash;
 pub mod lane;
 pub mod lanes;
 pub mod log;
+pub mod object;
 pub mod raw;
+pub mod rebuild;
 pub mod reclaim;
 pub mod shadow;
 pub mod slot_stream;
@@ -216,6 +218,15 @@ impl<'a> Data<'a> {
         let lane = self.lane(key.slot);
         let at = lane.live(db, key, now)?;
         lane.slot(key.slot).table().get_bucket(at)
+    }
+
+    /// Deletes a collection whose last element has just been taken.
+    pub fn delete_if_empty(&mut self, key: Key<'_>) {
+        let db = self.db;
+        let entry = self.lane(key.slot).find(db, key);
+        if entry.and_then(Entry::object).is_some_and(|object| object.is_empty()) {
+            self.apply(key, Change::Delete);
+        }
     }
 
     /// Changes a key.

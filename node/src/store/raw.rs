@@ -14,21 +14,26 @@
 //! size of an allocation is always [`class`] of what it holds, so no capacity is stored, a value is overwritten in
 //! place while the class stays the same, and growing by appends reallocates a logarithmic number of times.
 //!
-//! `access` is room for the clock of an eviction policy. The upper bits of `kind` tell the type of the value: all
-//! values are strings so far; a collection keeps a pointer in the value's place.
+//! `access` is room for the clock of an eviction policy. The upper four bits of `kind` tell the type of the value: 0 is
+//! a string; a collection keeps a pointer to its [`Object`] in the value's place.
 //!
 //! # Invariants
 //!
 //! * The pointer comes from `alloc` with the layout `(class(self.size()), 8)` and is owned by this `Entry` alone.
 //! * The first `self.size()` bytes are initialised and consistent with the header.
+//! * If the upper bits of `kind` are not 0, the value is exactly the pointer of a `Box<Object>` that this entry owns.
 #![allow(unsafe_code)]
 
+use super::object::{Kind, Object};
 use capstan_proto::env::UnixMs;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
 const EXPIRES: u8 = 1;
 const WIDE: u8 = 1 << 1;
+/// The bits of the value's type; all 0 for a string.
+const TYPE: u8 = 0xf0;
+const TYPE_SHIFT: u32 = TYPE.trailing_zeros();
 const HEADER: usize = 8;
 const ALIGN: usize = 8;
 /// The longest key or value whose length fits the header.
@@ -48,12 +53,20 @@ struct Header {
 
 const _: () = assert!(size_of::<Header>() == HEADER && align_of::<Header>() <= ALIGN);
 
+/// What a collection's entry takes for its value.
+const POINTER: usize = size_of::<*mut Object>();
+
 /// A key with its database, its expiry and its value.
 pub struct Entry(NonNull<u8>);
 
-// SAFETY: an entry owns its allocation, holds plain bytes and no thread-bound state.
+const _: () = {
+    const fn moves_and_is_shared_between_threads<T: Send + Sync>() {}
+    moves_and_is_shared_between_threads::<Object>();
+};
+
+// SAFETY: an entry owns its allocation, which holds plain bytes and at most an object that is `Send`.
 unsafe impl Send for Entry {}
-// SAFETY: `&Entry` only reads; every change needs `&mut Entry`.
+// SAFETY: `&Entry` only reads, and the object is `Sync`; every change needs `&mut Entry`.
 unsafe impl Sync for Entry {}
 
 /// Where the parts of an entry begin.
@@ -87,7 +100,7 @@ impl Shape {
 
 /// The size that is allocated for `size` bytes: steps of 16 up to 128, then four steps a doubling. These are the size
 /// classes of mimalloc and jemalloc, so rounding up here costs nothing there.
-const fn class(size: usize) -> usize {
+pub(super) const fn class(size: usize) -> usize {
     if size <= 128 {
         (size + 15) & !15
     } else {
@@ -108,6 +121,68 @@ impl Entry {
         let mut entry = Self::allocate(shape, db, expires);
         entry.fill(key, 0, value);
         entry
+    }
+
+    /// A new entry of a collection.
+    #[must_use]
+    pub fn collection(db: u8, key: &[u8], object: Object, expires: Option<UnixMs>) -> Self {
+        let kind = object.kind();
+        Self::with_object(db, key, kind, Box::into_raw(Box::new(object)), expires)
+    }
+
+    /// A new entry that takes over the object behind a pointer from `Box::into_raw`.
+    fn with_object(db: u8, key: &[u8], kind: Kind, object: *mut Object, expires: Option<UnixMs>) -> Self {
+        let mut shape = Shape::new(key.len(), POINTER, expires.is_some());
+        shape.kind |= (kind as u8) << TYPE_SHIFT;
+        let mut entry = Self::allocate(shape, db, expires);
+        entry.fill(key, 0, &[]);
+        // SAFETY: the shape has room for a pointer at the value's place, which need not be aligned.
+        unsafe { entry.0.as_ptr().add(shape.value_at()).cast::<*mut Object>().write_unaligned(object) };
+        entry
+    }
+
+    /// The pointer in the value's place of a collection.
+    #[inline]
+    fn pointer(&self) -> Option<*mut Object> {
+        let shape = self.shape();
+        // SAFETY: by the third invariant a pointer lies there, and is initialised; it need not be aligned.
+        (shape.kind & TYPE != 0)
+            .then(|| unsafe { self.0.as_ptr().add(shape.value_at()).cast::<*mut Object>().read_unaligned() })
+    }
+
+    /// The type of the value.
+    #[inline]
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self.header().kind >> TYPE_SHIFT {
+            0 => Kind::Text,
+            1 => Kind::Hash,
+            2 => Kind::List,
+            3 => Kind::Set,
+            _ => Kind::Zset,
+        }
+    }
+
+    /// The collection.
+    #[must_use]
+    pub fn object(&self) -> Option<&Object> {
+        // SAFETY: the pointer is valid and owned by this entry (third invariant); `&self` keeps it unchanged.
+        self.pointer().map(|object| unsafe { &*object })
+    }
+
+    /// The collection, to be changed. It must stay one of its type.
+    #[must_use]
+    pub fn object_mut(&mut self) -> Option<&mut Object> {
+        // SAFETY: as in `object`; `&mut self` is the only access.
+        self.pointer().map(|object| unsafe { &mut *object })
+    }
+
+    /// The value of a string, and nothing for a collection.
+    #[inline]
+    #[must_use]
+    pub fn text(&self) -> Option<&[u8]> {
+        let shape = self.shape();
+        (shape.kind & TYPE == 0).then(|| self.bytes(shape.value_at(), shape.vlen))
     }
 
     /// Allocates, and writes everything but key and value: the caller writes all of both before it lets go of the
@@ -199,12 +274,11 @@ impl Entry {
         self.bytes(shape.key_at(), shape.klen)
     }
 
-    /// The value of a string.
+    /// The value of a string; empty for a collection.
     #[inline]
     #[must_use]
     pub fn value(&self) -> &[u8] {
-        let shape = self.shape();
-        self.bytes(shape.value_at(), shape.vlen)
+        self.text().unwrap_or_default()
     }
 
     /// The database that the key lives in.
@@ -232,11 +306,13 @@ impl Entry {
         self.header().db == db && self.key() == key
     }
 
-    /// What the entry occupies in memory.
+    /// What the entry occupies in memory, with the collection that it may point to.
     #[inline]
     #[must_use]
     pub fn allocated(&self) -> usize {
-        class(self.shape().size())
+        let shape = self.shape();
+        let own = class(shape.size());
+        if shape.kind & TYPE == 0 { own } else { own + self.object().map_or(0, Object::memory) }
     }
 
     /// Moves the entry to another database.
@@ -250,8 +326,8 @@ impl Entry {
     /// elsewhere, so that nothing has to be moved.
     pub fn replace(&mut self, key: &[u8], value: &[u8], expires: Option<UnixMs>) {
         let shape = Shape::new(key.len(), value.len(), expires.is_some());
-        let header = self.header();
-        if class(shape.size()) == self.allocated() {
+        let (header, old) = (self.header(), self.shape());
+        if class(shape.size()) == class(old.size()) && old.kind & TYPE == 0 {
             // The allocation is exactly as large as the new shape needs, so both calls stay inside it.
             self.write_head(shape, header.db, header.access, expires);
             self.fill(key, 0, value);
@@ -269,21 +345,41 @@ impl Entry {
                 unsafe { self.0.as_ptr().add(HEADER).cast::<u64>().write(at.0) }
             }
             (None, Some(_)) | (Some(_), None) => {
-                *self = Self::new(self.db(), self.key(), self.value(), expires);
+                let Some(object) = self.pointer() else {
+                    *self = Self::new(self.db(), self.key(), self.value(), expires);
+                    return;
+                };
+                let moved = Self::with_object(self.db(), self.key(), self.kind(), object, expires);
+                // The object belongs to the new entry: the old one gives it up before it is dropped.
+                self.disown();
+                *self = moved;
             }
         }
+    }
+
+    /// Makes a string of a collection, without dropping the object: somebody else owns it from now on.
+    fn disown(&mut self) {
+        let header = self.header();
+        let header = Header { kind: header.kind & !TYPE, ..header };
+        // SAFETY: as in `header`; `&mut self` is the only access. The pointer's bytes stay as the value.
+        unsafe { self.0.as_ptr().cast::<Header>().write(header) };
     }
 
     /// Writes bytes into the value from an offset on; what lies between its end and the offset becomes zero.
     pub fn write(&mut self, offset: usize, bytes: &[u8]) {
         let old = self.shape();
+        if old.kind & TYPE != 0 {
+            // The last of what is not a string: it is overwritten whole.
+            *self = Self::new(self.db(), self.key(), &[], None);
+            return self.write(offset, bytes);
+        }
         let vlen = old.vlen.max(offset + bytes.len());
         if vlen == old.vlen {
             return self.write_value(offset, bytes);
         }
         let expires = self.expires();
         let shape = Shape::new(old.klen, vlen, expires.is_some());
-        if class(shape.size()) == self.allocated() && shape.key_at() == old.key_at() {
+        if class(shape.size()) == class(old.size()) && shape.key_at() == old.key_at() {
             let gap = vlen - old.vlen;
             // SAFETY: `shape.size() <= class(shape.size())`, which is what is allocated; the gap lies in it.
             unsafe { self.0.as_ptr().add(old.size()).write_bytes(0, gap) };
@@ -318,6 +414,10 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        if let Some(object) = self.pointer() {
+            // SAFETY: from `Box::into_raw`, owned by this entry alone (third invariant), and never used again.
+            drop(unsafe { Box::from_raw(object) });
+        }
         // SAFETY: allocated with exactly this layout (first invariant), and never used again.
         unsafe { dealloc(self.0.as_ptr(), layout(self.shape().size())) }
     }
@@ -342,81 +442,4 @@ pub fn prefetch<T>(at: *const T) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_small_entry_occupies_one_class_of_64_bytes_with_and_without_expiry() {
-        let key = [b'k'; 16];
-        let value = [b'v'; 32];
-        assert_eq!(Entry::new(0, &key, &value, None).allocated(), 64);
-        assert_eq!(Entry::new(0, &key, &value, Some(UnixMs(1))).allocated(), 64);
-    }
-
-    #[test]
-    fn classes_waste_at_most_a_quarter_and_never_shrink() {
-        let mut last = 0;
-        for size in 8..100_000 {
-            let class = class(size);
-            assert!(class >= size && class >= last && class.is_multiple_of(16), "{size}");
-            assert!(size < 64 || class - size <= size / 4, "{size} -> {class}");
-            last = class;
-        }
-    }
-
-    #[derive(Debug, Clone)]
-    enum Change {
-        Replace(Vec<u8>, Option<u64>),
-        Expire(Option<u64>),
-        Write(usize, Vec<u8>),
-        Move(u8),
-    }
-
-    fn value() -> impl Strategy<Value = Vec<u8>> {
-        prop_oneof![
-            8 => proptest::collection::vec(any::<u8>(), 0..80),
-            1 => (65_500usize..65_600, any::<u8>()).prop_map(|(len, byte)| vec![byte; len]),
-        ]
-    }
-
-    fn change() -> impl Strategy<Value = Change> {
-        prop_oneof![
-            (value(), any::<Option<u64>>()).prop_map(|(v, e)| Change::Replace(v, e)),
-            any::<Option<u64>>().prop_map(Change::Expire),
-            (0usize..100, value()).prop_map(|(at, v)| Change::Write(at, v)),
-            any::<u8>().prop_map(Change::Move),
-        ]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 8 } else { 256 }, ..Default::default() })]
-        #[test]
-        fn an_entry_holds_what_a_plain_struct_would_hold(
-            key in value(), first in value(), changes in proptest::collection::vec(change(), 0..12)
-        ) {
-            let mut entry = Entry::new(3, &key, &first, None);
-            let (mut db, mut model, mut expires) = (3, first, None);
-            for change in changes {
-                match change {
-                    Change::Replace(value, at) => {
-                        entry.replace(&key, &value, at.map(UnixMs));
-                        (model, expires) = (value, at);
-                    }
-                    Change::Expire(at) => { entry.set_expires(at.map(UnixMs)); expires = at; }
-                    Change::Write(offset, bytes) => {
-                        entry.write(offset, &bytes);
-                        if model.len() < offset + bytes.len() { model.resize(offset + bytes.len(), 0); }
-                        model[offset..offset + bytes.len()].copy_from_slice(&bytes);
-                    }
-                    Change::Move(to) => { entry.set_db(to); db = to; }
-                }
-                prop_assert_eq!(entry.key(), &key[..]);
-                prop_assert_eq!(entry.value(), &model[..]);
-                prop_assert_eq!(entry.expires(), expires.map(UnixMs));
-                prop_assert!(entry.is(db, &key));
-                prop_assert!(entry.allocated() >= key.len() + model.len() + 8);
-            }
-        }
-    }
-}
+mod tests;

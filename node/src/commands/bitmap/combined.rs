@@ -1,7 +1,7 @@
 //! BITOP: strings combined bit by bit into another one.
 
 use super::bits::{Combine, combine};
-use crate::commands::{Args, Ctx, Outcome};
+use crate::commands::{Args, Ctx, Outcome, typed};
 use crate::resp::Error;
 use crate::store::Change;
 
@@ -23,7 +23,7 @@ pub(super) fn bitop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     }
     let mut sources = Vec::with_capacity(args.key_count());
     for key in args.keys().skip(1) {
-        sources.push(ctx.data.read(key).map(|entry| entry.value().to_vec()).unwrap_or_default());
+        sources.push(typed::text(ctx.data.read(key))?.unwrap_or_default().to_vec());
     }
     let sources: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
     let result = combine(how, &sources);

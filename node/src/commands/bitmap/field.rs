@@ -3,7 +3,7 @@
 use super::bits::{Field, Overflow};
 use super::offset;
 use crate::commands::args::parse_int;
-use crate::commands::{Args, Ctx, Outcome};
+use crate::commands::{Args, Ctx, Outcome, typed};
 use crate::resp::Error;
 use crate::store::Change;
 
@@ -44,12 +44,12 @@ pub(super) fn bitfield_ro(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 fn run(ctx: &mut Ctx<'_>, args: Args<'_>, variant: Variant) -> Outcome {
     let operations = operations(ctx, args, variant)?;
     let key = args.key(0);
+    let len = typed::text(ctx.data.peek(key))?.map_or(0, |value| value.len() as u64);
     ctx.out.array(operations.len());
     // Redis makes the string long enough for every write of the command before the first one.
     let is_write = |operation: &&Operation| !matches!(operation.what, What::Get);
     let end = |operation: &Operation| (operation.offset + u64::from(operation.field.width)).div_ceil(8);
     let needed = operations.iter().filter(is_write).map(end).max().unwrap_or(0);
-    let len = ctx.data.peek(key).map_or(0, |entry| entry.value().len() as u64);
     if needed > len {
         ctx.data.apply(key, Change::Write { offset: (needed - 1) as u32, bytes: &[0] });
     }

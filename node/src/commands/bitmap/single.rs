@@ -1,7 +1,7 @@
 //! SETBIT, GETBIT, BITCOUNT, BITPOS.
 
 use super::{bit_offset, bits, counts_bits};
-use crate::commands::{Args, Ctx, Outcome};
+use crate::commands::{Args, Ctx, Outcome, typed};
 use crate::resp::Error;
 use crate::store::Change;
 
@@ -14,7 +14,7 @@ pub(super) fn setbit(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         b"1" => true,
         _ => return Err(Error::err("bit is not an integer or out of range")),
     };
-    let value = ctx.data.peek(key).map(|entry| entry.value());
+    let value = typed::text(ctx.data.peek(key))?;
     let was = value.is_some_and(|value| bits::get(value, offset));
     let at = (offset / 8) as usize;
     let there = value.and_then(|value| value.get(at)).copied();
@@ -31,19 +31,18 @@ pub(super) fn setbit(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 /// `GETBIT key offset`
 pub(super) fn getbit(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let offset = bit_offset(ctx, args.at(2))?;
-    let bit = ctx.data.read(args.key(0)).is_some_and(|entry| bits::get(entry.value(), offset));
+    let bit = typed::text(ctx.data.read(args.key(0)))?.is_some_and(|value| bits::get(value, offset));
     ctx.out.int(i64::from(bit));
     Ok(())
 }
 
 /// `BITCOUNT key [start end [BYTE | BIT]]`
 pub(super) fn bitcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    let Some(entry) = ctx.data.read(args.key(0)) else {
+    let Some(value) = typed::text(ctx.data.read(args.key(0)))? else {
         // As in Redis 7: without the key the arguments are not looked at.
         ctx.out.int(0);
         return Ok(());
     };
-    let value = entry.value();
     let count = match args.len() {
         2 => bits::count(value),
         4 | 5 => {
@@ -69,12 +68,11 @@ pub(super) fn bitpos(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         1 => true,
         _ => return Err(Error::err("The bit argument must be 1 or 0.")),
     };
-    let Some(entry) = ctx.data.read(args.key(0)) else {
+    let Some(value) = typed::text(ctx.data.read(args.key(0)))? else {
         // A missing key is an endless row of zeros.
         ctx.out.int(if wanted { -1 } else { 0 });
         return Ok(());
     };
-    let value = entry.value();
     if args.len() > 6 {
         return Err(Error::Syntax);
     }

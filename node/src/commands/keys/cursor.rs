@@ -13,7 +13,7 @@
 use capstan_proto::slot::{SLOTS, Slot};
 
 /// After so many restarts a slot is visited whole.
-pub(super) const RESTARTS_MAX: u8 = 3;
+pub(in crate::commands) const RESTARTS_MAX: u8 = 3;
 const BUCKET_BITS: u32 = 31;
 const TAG_BITS: u32 = 16;
 const RESTART_BITS: u32 = 2;
@@ -23,31 +23,31 @@ const _: () = assert!((RESTARTS_MAX as u32) < 1 << RESTART_BITS);
 
 /// Where an iteration goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Cursor {
+pub(in crate::commands) struct Cursor {
     /// Which slot, counted in the order of visits.
-    pub(super) place: u16,
+    pub(in crate::commands) place: u16,
     /// How often this slot was begun again.
-    pub(super) restarts: u8,
+    pub(in crate::commands) restarts: u8,
     /// The layout of the slot's table when it was left.
-    pub(super) tag: u16,
+    pub(in crate::commands) tag: u16,
     /// The first bucket not yet visited.
-    pub(super) bucket: u32,
+    pub(in crate::commands) bucket: u32,
 }
 
 impl Cursor {
     /// The slot, unless the iteration is over.
-    pub(super) fn slot(self) -> Option<Slot> {
+    pub(in crate::commands) fn slot(self) -> Option<Slot> {
         let reversed = self.place.reverse_bits() >> (u16::BITS - PLACE_BITS);
         (self.place < SLOTS).then(|| Slot::new(reversed)).flatten()
     }
 
     /// The beginning of a slot, by its place in the order of visits.
-    pub(super) const fn at(place: u16) -> Self {
+    pub(in crate::commands) const fn at(place: u16) -> Self {
         Self { place, restarts: 0, tag: 0, bucket: 0 }
     }
 
     /// What the client is shown: 0 at the beginning and at the end, never else.
-    pub(super) fn encode(self) -> u64 {
+    pub(in crate::commands) fn encode(self) -> u64 {
         if self.place >= SLOTS {
             return 0;
         }
@@ -58,7 +58,7 @@ impl Cursor {
     }
 
     /// What the client showed. Any number is a cursor: a made-up one begins somewhere.
-    pub(super) fn decode(number: u64) -> Self {
+    pub(in crate::commands) fn decode(number: u64) -> Self {
         let cut = |from: u32, bits: u32| number >> from & ((1 << bits) - 1);
         Self {
             place: cut(BUCKET_BITS + TAG_BITS + RESTART_BITS, PLACE_BITS) as u16,
@@ -70,7 +70,7 @@ impl Cursor {
 
     /// As C's `strtoul` reads it, since that is what Redis does: an optional sign, digits, nothing before or after.
     /// An empty text is 0, a negative number wraps around.
-    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+    pub(in crate::commands) fn parse(text: &[u8]) -> Option<Self> {
         let (negative, digits) = match text {
             [b'-', digits @ ..] => (true, digits),
             [b'+', digits @ ..] => (false, digits),

@@ -1,7 +1,7 @@
 //! Keys of any type: whether they are there, when they expire, what they are called, and whole databases.
 
 pub mod active;
-mod cursor;
+pub(super) mod cursor;
 mod expire;
 mod expiry_rows;
 mod object;

@@ -33,8 +33,11 @@ pub(super) fn encoding(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
-/// What Redis calls the way in which it would store this value after SET.
+/// What Redis calls the way in which it would store this string after SET, or this collection.
 fn encoding_of(entry: &Entry) -> &'static str {
+    if let Some(object) = entry.object() {
+        return object.encoding();
+    }
     let value = entry.value();
     if parse_int(value).is_some() {
         "int"

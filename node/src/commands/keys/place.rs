@@ -1,29 +1,40 @@
 //! Under which name, and in which database, a value is: RENAME, RENAMENX, COPY, MOVE.
 //!
-//! An effect changes one key, so each of these is two of them: the value under its new name, then the end of the old
-//! one. In a cluster both keys are in one slot, so both effects are in one batch, in this order.
+//! An effect changes one key, so each of these is several: those that make the value under its new name, then the end
+//! of the old one. In a cluster both keys are in one slot, so both effects are in one batch, in this order.
 
 use crate::commands::args::{Key, parse_int};
 use crate::commands::{Args, Ctx, Outcome};
 use crate::core::Mode;
 use crate::resp::Error;
-use crate::store::Change;
-use capstan_proto::env::UnixMs;
+use crate::store::{Change, Effect, codec, rebuild};
 
-/// A value on its way to another key.
+/// A value on its way to another key: the effects that make it there, as bytes, and whether it is a collection.
 struct Copied {
-    value: Vec<u8>,
-    expires: Option<UnixMs>,
+    effects: Vec<u8>,
+    collection: bool,
 }
 
 impl Copied {
     fn of(ctx: &mut Ctx<'_>, key: Key<'_>) -> Option<Self> {
         let entry = ctx.data.peek(key)?;
-        Some(Self { value: entry.value().to_vec(), expires: entry.expires() })
+        let mut effects = Vec::new();
+        rebuild::all(entry, |change| {
+            codec::encode(&Effect { slot: key.slot, db: 0, key: b"", change }, &mut effects);
+        });
+        Some(Self { effects, collection: entry.object().is_some() })
     }
 
     fn put(&self, ctx: &mut Ctx<'_>, key: Key<'_>) {
-        ctx.data.apply(key, Change::Set { value: &self.value, expires: self.expires });
+        // Whatever is there gives way to a string, but a collection would be added to one of its type.
+        if self.collection && ctx.data.peek(key).is_some() {
+            ctx.data.apply(key, Change::Delete);
+        }
+        let mut rest = &self.effects[..];
+        while let Ok((effect, after)) = codec::decode(rest) {
+            ctx.data.apply(key, effect.change);
+            rest = after;
+        }
     }
 }
 

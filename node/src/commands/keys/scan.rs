@@ -7,6 +7,7 @@ use super::cursor::{Cursor, RESTARTS_MAX};
 use crate::commands::{Args, Ctx, Outcome};
 use crate::glob::{self, Case};
 use crate::resp::{Error, Reply};
+use crate::store::object::Kind;
 use crate::store::{Access, Entry, Lane, SlotTable};
 use capstan_proto::env::UnixMs;
 use capstan_proto::slot::{SLOTS, Slot};
@@ -23,14 +24,14 @@ const LOOKS: u64 = 2048;
 /// What SCAN was asked for.
 struct Filter<'a> {
     pattern: Option<&'a [u8]>,
-    /// TYPE named another type than strings, the only one there is.
-    other_type: bool,
+    /// What TYPE named.
+    kind: Wanted,
     count: u64,
 }
 
 impl<'a> Filter<'a> {
     fn read(args: Args<'a>) -> Result<Self, Error> {
-        let mut filter = Self { pattern: None, other_type: false, count: COUNT_DEFAULT };
+        let mut filter = Self { pattern: None, kind: Wanted::Any, count: COUNT_DEFAULT };
         for i in (2..args.len()).step_by(2) {
             if i + 1 == args.len() {
                 return Err(Error::Syntax);
@@ -42,12 +43,34 @@ impl<'a> Filter<'a> {
             } else if args.is(i, "MATCH") {
                 filter.pattern = Some(args.at(i + 1)).filter(|pattern| *pattern != b"*");
             } else if args.is(i, "TYPE") {
-                filter.other_type = !args.is(i + 1, "string");
+                let named = Kind::ALL.into_iter().find(|kind| args.is(i + 1, kind.name()));
+                filter.kind = named.map_or(Wanted::None, Wanted::Only);
             } else {
                 return Err(Error::Syntax);
             }
         }
         Ok(filter)
+    }
+}
+
+/// Keys of which types are shown.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    /// All.
+    Any,
+    /// One.
+    Only(Kind),
+    /// A type that no key has was asked for.
+    None,
+}
+
+impl Wanted {
+    fn admits(self, kind: Kind) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(wanted) => wanted == kind,
+            Self::None => false,
+        }
     }
 }
 
@@ -123,7 +146,7 @@ impl Walk<'_> {
 
     fn consider(&mut self, entry: &Entry) {
         self.seen += 1;
-        let wanted = !self.filter.other_type
+        let wanted = self.filter.kind.admits(entry.kind())
             && shown(entry, self.db, self.now)
             && self.filter.pattern.is_none_or(|pattern| glob::matches(pattern, entry.key(), Case::Exact));
         if wanted {

@@ -38,6 +38,6 @@ pub(super) fn touch(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 
 /// `TYPE key`
 pub(super) fn kind(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    ctx.out.simple(if ctx.data.peek(args.key(0)).is_some() { "string" } else { "none" });
+    ctx.out.simple(ctx.data.peek(args.key(0)).map_or("none", |entry| entry.kind().name()));
     Ok(())
 }

@@ -31,7 +31,10 @@ pub(super) fn decrby(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 
 fn add(ctx: &mut Ctx<'_>, key: Key<'_>, increment: i64) -> Outcome {
     let (old, expires) = match ctx.data.peek(key) {
-        Some(entry) => (parse_int(entry.value()).ok_or(Error::NotInteger)?, entry.expires()),
+        Some(entry) => {
+            let value = entry.text().ok_or(Error::WrongType)?;
+            (parse_int(value).ok_or(Error::NotInteger)?, entry.expires())
+        }
         None => (0, None),
     };
     let new = old.checked_add(increment).ok_or(Error::Overflow)?;
@@ -45,7 +48,7 @@ fn add(ctx: &mut Ctx<'_>, key: Key<'_>, increment: i64) -> Outcome {
 pub(super) fn incrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let key = args.key(0);
     let (old, expires) = match ctx.data.peek(key) {
-        Some(entry) => (extended::read(entry.value()), entry.expires()),
+        Some(entry) => (extended::read(entry.text().ok_or(Error::WrongType)?), entry.expires()),
         None => (extended::read(b"0"), None),
     };
     let (old, increment) = (number(old)?, number(extended::read(args.at(2)))?);

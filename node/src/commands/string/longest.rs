@@ -2,7 +2,7 @@
 
 use super::lcs as table;
 use crate::commands::limits::value_bytes_max;
-use crate::commands::{Args, Ctx, Outcome};
+use crate::commands::{Args, Ctx, Outcome, typed};
 use crate::resp::Error;
 
 /// What is answered.
@@ -42,10 +42,13 @@ impl Options {
 
 /// `LCS key1 key2 [LEN] [IDX] [MINMATCHLEN n] [WITHMATCHLEN]`
 pub(super) fn lcs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let value = |entry: Option<&crate::store::Entry>| match typed::text(entry) {
+        Ok(text) => Ok(text.unwrap_or_default().to_vec()),
+        Err(_) => Err(Error::err("The specified keys must contain string values")),
+    };
+    let a = value(ctx.data.read(args.key(0)))?;
+    let b = value(ctx.data.read(args.key(1)))?;
     let options = Options::read(args)?;
-    let value = |entry: Option<&crate::store::Entry>| entry.map(|e| e.value().to_vec()).unwrap_or_default();
-    let a = value(ctx.data.read(args.key(0)));
-    let b = value(ctx.data.read(args.key(1)));
     if table::table_size(a.len(), b.len()) as u64 > value_bytes_max(ctx.core) {
         return Err(Error::err("Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"));
     }

@@ -2,14 +2,14 @@
 //! value is not logged again for every byte that is added to it.
 
 use crate::commands::limits::value_bytes_max;
-use crate::commands::{Args, Ctx, Outcome};
+use crate::commands::{Args, Ctx, Outcome, typed};
 use crate::resp::Error;
 use crate::store::Change;
 
 /// `APPEND key value`
 pub(super) fn append(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let (key, bytes) = (args.key(0), args.at(2));
-    let len = ctx.data.peek(key).map(|entry| entry.value().len());
+    let len = typed::text(ctx.data.peek(key))?.map(<[u8]>::len);
     let offset = len.unwrap_or(0);
     let total = bounded(ctx, offset as u64, bytes.len())?;
     if len.is_none() {
@@ -26,7 +26,7 @@ pub(super) fn append(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 pub(super) fn setrange(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let (key, bytes) = (args.key(0), args.at(3));
     let offset = u64::try_from(args.int(2)?).map_err(|_| Error::OffsetOutOfRange)?;
-    let len = ctx.data.peek(key).map_or(0, |entry| entry.value().len());
+    let len = typed::text(ctx.data.peek(key))?.map_or(0, <[u8]>::len);
     if bytes.is_empty() {
         ctx.out.count(len);
         return Ok(());

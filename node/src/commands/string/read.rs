@@ -1,12 +1,12 @@
 //! Reading values: GET, MGET, STRLEN, GETRANGE and its old name SUBSTR.
 
-use crate::commands::{Args, Ctx, Outcome};
+use crate::commands::{Args, Ctx, Outcome, typed};
 
 /// `GET key`
 #[inline]
 pub(super) fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    match ctx.data.read(args.key(0)) {
-        Some(entry) => ctx.out.bulk(entry.value()),
+    match typed::text(ctx.data.read(args.key(0)))? {
+        Some(value) => ctx.out.bulk(value),
         None => ctx.out.null(),
     }
     Ok(())
@@ -16,21 +16,21 @@ pub(super) fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 pub(super) fn mget(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     ctx.out.array(args.key_count());
     for key in args.keys() {
-        ctx.out.bulk_or_null(ctx.data.read(key).map(|entry| entry.value()));
+        ctx.out.bulk_or_null(ctx.data.read(key).and_then(|entry| entry.text()));
     }
     Ok(())
 }
 
 /// `STRLEN key`
 pub(super) fn strlen(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    ctx.out.count(ctx.data.read(args.key(0)).map_or(0, |entry| entry.value().len()));
+    ctx.out.count(typed::text(ctx.data.read(args.key(0)))?.map_or(0, <[u8]>::len));
     Ok(())
 }
 
 /// `GETRANGE key start end`, `SUBSTR key start end`
 pub(super) fn getrange(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let (start, end) = (args.int(2)?, args.int(3)?);
-    let value = ctx.data.read(args.key(0)).map(|entry| entry.value()).unwrap_or_default();
+    let value = typed::text(ctx.data.read(args.key(0)))?.unwrap_or_default();
     ctx.out.bulk(range(value, start, end));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::options::{Condition, Expiry, Of, Options};
 use crate::commands::deadline::{From, Stated, Unit};
-use crate::commands::{Args, Ctx, Outcome};
+use crate::commands::{Args, Ctx, Outcome, typed};
 use crate::resp::Error;
 use crate::store::Change;
 use capstan_proto::env::UnixMs;
@@ -21,7 +21,7 @@ pub(super) fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let entry = ctx.data.peek(key);
     let (found, old_expiry) = (entry.is_some(), entry.and_then(|entry| entry.expires()));
     if options.get {
-        ctx.out.bulk_or_null(entry.map(|entry| entry.value()));
+        ctx.out.bulk_or_null(typed::text(entry)?);
     }
     let writes = match options.condition {
         Condition::Always => true,
@@ -71,7 +71,7 @@ fn set_expiring(ctx: &mut Ctx<'_>, args: Args<'_>, stated: Stated) -> Outcome {
 /// `GETSET key value`
 pub(super) fn getset(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let key = args.key(0);
-    ctx.out.bulk_or_null(ctx.data.read(key).map(|entry| entry.value()));
+    ctx.out.bulk_or_null(typed::text(ctx.data.read(key))?);
     ctx.data.apply(key, Change::Set { value: args.at(2), expires: None });
     Ok(())
 }
@@ -79,8 +79,8 @@ pub(super) fn getset(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 /// `GETDEL key`
 pub(super) fn getdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let key = args.key(0);
-    match ctx.data.read(key) {
-        Some(entry) => ctx.out.bulk(entry.value()),
+    match typed::text(ctx.data.read(key))? {
+        Some(value) => ctx.out.bulk(value),
         None => {
             ctx.out.null();
             return Ok(());
@@ -98,10 +98,10 @@ pub(super) fn getex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         ctx.out.null();
         return Ok(());
     };
-    let expires = entry.expires();
+    let (value, expires) = (typed::text(Some(entry))?.unwrap_or_default(), entry.expires());
     // The number is looked at only where there is a key, but an error must leave nothing written.
     let deadline = options.deadline(args, "getex", ctx.now)?;
-    ctx.out.bulk(entry.value());
+    ctx.out.bulk(value);
     let change = match (options.expiry, deadline) {
         (Expiry::At(..), Some(at)) if has_passed(at, ctx.now) => Change::Delete,
         (Expiry::At(..), at) => Change::Expire { at },

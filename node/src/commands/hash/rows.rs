@@ -1,0 +1,231 @@
+//! The rows of the hash family.
+
+use super::{pick, read, write};
+use crate::commands::table::{Arg, ArgKind, Flags, Group, Keys, Spec};
+
+/// The rows.
+pub static ROWS: &[Spec] = &[
+    Spec {
+        name: "hdel",
+        arity: -3,
+        flags: Flags::WRITE.and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Hash,
+        since: "2.0.0",
+        complexity: "O(N) where N is the number of fields to be removed.",
+        summary: "Deletes one or more hash fields.",
+        args: &[Arg::key("key"), Arg::string("field").multiple()],
+        history: &[("2.4.0", "Accepts multiple `field` arguments.")],
+        run: write::hdel,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "hexists",
+        arity: 3,
+        flags: Flags::READONLY.and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Hash,
+        since: "2.0.0",
+        summary: "Determines if a hash field exists.",
+        args: &[Arg::key("key"), Arg::string("field")],
+        run: read::hexists,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "hget",
+        arity: 3,
+        flags: Flags::READONLY.and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Hash,
+        since: "2.0.0",
+        summary: "Returns the value of a hash field.",
+        args: &[Arg::key("key"), Arg::string("field")],
+        run: read::hget,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "hgetall",
+        arity: 2,
+        flags: Flags::READONLY,
+        keys: Keys::ONE,
+        group: Group::Hash,
+        since: "2.0.0",
+        complexity: "O(N) where N is the size of the hash.",
+        summary: "Returns all the fields and values in a hash.",
+        args: &[Arg::key("key")],
+        tips: &["nondeterministic_output_order"],
+        run: read::hgetall,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "hincrby",
+        arity: 4,
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Hash,
+        since: "2.0.0",
+        summary: "Increments the integer value of a hash field by the given number.",
+        args: &[Arg::key("key"), Arg::string("field"), Arg::integer("increment")],
+        run: write::hincrby,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "hincrbyfloat",
+        arity: 4,
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Hash,
+        since: "2.6.0",
+        summary: "Increments the float value of a hash field by the given amount.",
+        args: &[Arg::key("key"), Arg::string("field"), Arg::new("increment", ArgKind::Double)],
+        run: write::hincrbyfloat,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "hkeys",
+        arity: 2,
+        flags: Flags::READONLY,
+        keys: Keys::ONE,
+        group: Group::Hash,
+        since: "2.0.0",
+        complexity: "O(N) where N is the size of the hash.",
+        summary: "Returns all the fields in a hash.",
+        args: &[Arg::key("key")],
+        tips: &["nondeterministic_output_order"],
+        run: read::hkeys,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "hlen",
+        arity: 2,
+        flags: Flags::READONLY.and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Hash,
+        since: "2.0.0",
+        summary: "Returns the number of fields in a hash.",
+        args: &[Arg::key("key")],
+        run: read::hlen,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "hmget",
+        arity: -3,
+        flags: Flags::READONLY.and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Hash,
+        since: "2.0.0",
+        complexity: "O(N) where N is the number of fields being requested.",
+        summary: "Returns the values of all the given hash fields.",
+        args: &[Arg::key("key"), Arg::string("field").multiple()],
+        run: read::hmget,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "hmset",
+        arity: -4,
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Hash,
+        since: "2.0.0",
+        complexity: "O(N) where N is the number of fields being set.",
+        summary: "Sets multiple hash fields to multiple values.",
+        args: &[
+            Arg::key("key"),
+            Arg::block("field_value", &[Arg::string("field"), Arg::string("value")]).multiple(),
+        ],
+        run: write::hmset,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "hrandfield",
+        arity: -2,
+        flags: Flags::READONLY,
+        keys: Keys::ONE,
+        group: Group::Hash,
+        since: "6.2.0",
+        complexity: "O(N) where N is the number of fields returned",
+        summary: "Returns one or multiple random fields from a hash.",
+        args: &[
+            Arg::key("key"),
+            Arg::block("options", &[Arg::integer("count"), Arg::word("withvalues", "WITHVALUES").optional()])
+                .optional(),
+        ],
+        tips: &["nondeterministic_output"],
+        run: pick::hrandfield,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "hscan",
+        arity: -3,
+        flags: Flags::READONLY,
+        keys: Keys::ONE,
+        group: Group::Hash,
+        since: "2.8.0",
+        complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection..",
+        summary: "Incrementally iterate hash fields and associated values.",
+        args: &[
+            Arg::key("key"),
+            Arg::integer("cursor"),
+            Arg::new("pattern", ArgKind::Pattern).with_token("MATCH").optional(),
+            Arg::integer("count").with_token("COUNT").optional(),
+        ],
+        tips: &["nondeterministic_output"],
+        run: pick::hscan,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "hset",
+        arity: -4,
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Hash,
+        since: "2.0.0",
+        complexity: "O(1) for each field/value pair added, so O(N) to add N field/value pairs when the command is called with multiple field/value pairs.",
+        summary: "Sets the string value of a hash field.",
+        args: &[
+            Arg::key("key"),
+            Arg::block("field_value", &[Arg::string("field"), Arg::string("value")]).multiple(),
+        ],
+        history: &[("4.0.0", "Accepts multiple `field` and `value` arguments.")],
+        run: write::hset,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "hsetnx",
+        arity: 4,
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Hash,
+        since: "2.0.0",
+        summary: "Sets the value of a hash field, only if the field does not exist.",
+        args: &[Arg::key("key"), Arg::string("field"), Arg::string("value")],
+        run: write::hsetnx,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "hstrlen",
+        arity: 3,
+        flags: Flags::READONLY.and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Hash,
+        since: "3.2.0",
+        summary: "Returns the length of the value of a hash field.",
+        args: &[Arg::key("key"), Arg::string("field")],
+        run: read::hstrlen,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "hvals",
+        arity: 2,
+        flags: Flags::READONLY,
+        keys: Keys::ONE,
+        group: Group::Hash,
+        since: "2.0.0",
+        complexity: "O(N) where N is the size of the hash.",
+        summary: "Returns all the values in a hash.",
+        args: &[Arg::key("key")],
+        tips: &["nondeterministic_output_order"],
+        run: read::hvals,
+        ..Spec::DEFAULT
+    },
+];

@@ -1,0 +1,233 @@
+//! The rows of the set family.
+
+use super::{algebra, members, pick};
+use crate::commands::key_count;
+use crate::commands::table::{Arg, ArgKind, Flags, Group, Keys, Spec};
+
+/// The rows.
+pub static ROWS: &[Spec] = &[
+    Spec {
+        name: "sadd",
+        arity: -3,
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Set,
+        complexity: "O(1) for each element added, so O(N) to add N elements when the command is called with multiple arguments.",
+        summary: "Adds one or more members to a set.",
+        args: &[Arg::key("key"), Arg::string("member").multiple()],
+        history: &[("2.4.0", "Accepts multiple `member` arguments.")],
+        run: members::sadd,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "scard",
+        arity: 2,
+        flags: Flags::READONLY.and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Set,
+        summary: "Returns the number of members in a set.",
+        args: &[Arg::key("key")],
+        run: members::scard,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "sdiff",
+        arity: -2,
+        flags: Flags::READONLY,
+        keys: Keys::ALL,
+        group: Group::Set,
+        complexity: "O(N) where N is the total number of elements in all given sets.",
+        summary: "Subtracts multiple sets.",
+        args: &[Arg::key("key").multiple()],
+        tips: &["nondeterministic_output_order"],
+        run: algebra::sdiff,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "sdiffstore",
+        arity: -3,
+        flags: Flags::WRITE.and(Flags::DENYOOM),
+        keys: Keys::ALL,
+        group: Group::Set,
+        complexity: "O(N) where N is the total number of elements in all given sets.",
+        summary: "Subtracts multiple sets and store the resulting set in a key.",
+        args: &[Arg::key("destination"), Arg::key("key").multiple()],
+        run: algebra::sdiffstore,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "sinter",
+        arity: -2,
+        flags: Flags::READONLY,
+        keys: Keys::ALL,
+        group: Group::Set,
+        complexity: "O(N*M) worst case where N is the cardinality of the smallest set and M is the number of sets.",
+        summary: "Intersects multiple sets.",
+        args: &[Arg::key("key").multiple()],
+        tips: &["nondeterministic_output_order"],
+        run: algebra::sinter,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "sintercard",
+        arity: -3,
+        flags: Flags::READONLY.and(Flags::MOVABLEKEYS),
+        keys: Keys::Custom { find: key_count::first, shown: (0, 0, 0) },
+        group: Group::Set,
+        since: "7.0.0",
+        complexity: "O(N*M) worst case where N is the cardinality of the smallest set and M is the number of sets.",
+        summary: "Intersects multiple sets and return the cardinality of the result.",
+        args: &[
+            Arg::integer("numkeys"),
+            Arg::key("key").multiple(),
+            Arg::integer("limit").with_token("LIMIT").optional(),
+        ],
+        run: algebra::sintercard,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "sinterstore",
+        arity: -3,
+        flags: Flags::WRITE.and(Flags::DENYOOM),
+        keys: Keys::ALL,
+        group: Group::Set,
+        complexity: "O(N*M) worst case where N is the cardinality of the smallest set and M is the number of sets.",
+        summary: "Intersects multiple sets and store the resulting set in a key.",
+        args: &[Arg::key("destination"), Arg::key("key").multiple()],
+        run: algebra::sinterstore,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "sismember",
+        arity: 3,
+        flags: Flags::READONLY.and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Set,
+        summary: "Determines if a given value is a member of a set.",
+        args: &[Arg::key("key"), Arg::string("member")],
+        run: members::sismember,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "smembers",
+        arity: 2,
+        flags: Flags::READONLY,
+        keys: Keys::ONE,
+        group: Group::Set,
+        complexity: "O(N) where N is the set cardinality.",
+        summary: "Returns all the members in a set.",
+        args: &[Arg::key("key")],
+        tips: &["nondeterministic_output_order"],
+        run: members::smembers,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "smismember",
+        arity: -3,
+        flags: Flags::READONLY.and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Set,
+        since: "6.2.0",
+        complexity: "O(N) where N is the number of elements being checked for membership",
+        summary: "Returns the membership associated with the given elements for a set.",
+        args: &[Arg::key("key"), Arg::string("member").multiple()],
+        run: members::smismember,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "smove",
+        arity: 4,
+        flags: Flags::WRITE.and(Flags::FAST),
+        keys: Keys::TWO,
+        group: Group::Set,
+        summary: "Moves a member from one set to another.",
+        args: &[Arg::key("source"), Arg::key("destination"), Arg::string("member")],
+        run: members::smove,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "spop",
+        arity: -2,
+        flags: Flags::WRITE.and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Set,
+        complexity: "Without the count argument O(1), otherwise O(N) where N is the value of the passed count.",
+        summary: "Removes and return one or multiple random members from a set.",
+        args: &[Arg::key("key"), Arg::integer("count").since("3.2.0").optional()],
+        tips: &["nondeterministic_output"],
+        history: &[("3.2.0", "Added the `count` argument.")],
+        run: pick::spop,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "srandmember",
+        arity: -2,
+        flags: Flags::READONLY,
+        keys: Keys::ONE,
+        group: Group::Set,
+        complexity: "Without the count argument O(1), otherwise O(N) where N is the absolute value of the passed count.",
+        summary: "Returns one or multiple random members from a set.",
+        args: &[Arg::key("key"), Arg::integer("count").since("2.6.0").optional()],
+        tips: &["nondeterministic_output"],
+        history: &[("2.6.0", "Added the optional `count` argument.")],
+        run: pick::srandmember,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "srem",
+        arity: -3,
+        flags: Flags::WRITE.and(Flags::FAST),
+        keys: Keys::ONE,
+        group: Group::Set,
+        complexity: "O(N) where N is the number of members to be removed.",
+        summary: "Removes one or more members from a set.",
+        args: &[Arg::key("key"), Arg::string("member").multiple()],
+        history: &[("2.4.0", "Accepts multiple `member` arguments.")],
+        run: members::srem,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "sscan",
+        arity: -3,
+        flags: Flags::READONLY,
+        keys: Keys::ONE,
+        group: Group::Set,
+        since: "2.8.0",
+        complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection..",
+        summary: "Incrementally iterate Set elements.",
+        args: &[
+            Arg::key("key"),
+            Arg::integer("cursor"),
+            Arg::new("pattern", ArgKind::Pattern).with_token("MATCH").optional(),
+            Arg::integer("count").with_token("COUNT").optional(),
+        ],
+        tips: &["nondeterministic_output"],
+        run: pick::sscan,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "sunion",
+        arity: -2,
+        flags: Flags::READONLY,
+        keys: Keys::ALL,
+        group: Group::Set,
+        complexity: "O(N) where N is the total number of elements in all given sets.",
+        summary: "Adds multiple sets.",
+        args: &[Arg::key("key").multiple()],
+        tips: &["nondeterministic_output_order"],
+        run: algebra::sunion,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "sunionstore",
+        arity: -3,
+        flags: Flags::WRITE.and(Flags::DENYOOM),
+        keys: Keys::ALL,
+        group: Group::Set,
+        complexity: "O(N) where N is the total number of elements in all given sets.",
+        summary: "Adds multiple sets and store the resulting set in a key.",
+        args: &[Arg::key("destination"), Arg::key("key").multiple()],
+        run: algebra::sunionstore,
+        ..Spec::DEFAULT
+    },
+];

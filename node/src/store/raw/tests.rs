@@ -1,0 +1,78 @@
+//! Random changes of one entry against a plain struct.
+
+use super::*;
+use proptest::prelude::*;
+
+#[test]
+fn a_small_entry_occupies_one_class_of_64_bytes_with_and_without_expiry() {
+    let key = [b'k'; 16];
+    let value = [b'v'; 32];
+    assert_eq!(Entry::new(0, &key, &value, None).allocated(), 64);
+    assert_eq!(Entry::new(0, &key, &value, Some(UnixMs(1))).allocated(), 64);
+}
+
+#[test]
+fn classes_waste_at_most_a_quarter_and_never_shrink() {
+    let mut last = 0;
+    for size in 8..100_000 {
+        let class = class(size);
+        assert!(class >= size && class >= last && class.is_multiple_of(16), "{size}");
+        assert!(size < 64 || class - size <= size / 4, "{size} -> {class}");
+        last = class;
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Replace(Vec<u8>, Option<u64>),
+    Expire(Option<u64>),
+    Write(usize, Vec<u8>),
+    Move(u8),
+}
+
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        8 => proptest::collection::vec(any::<u8>(), 0..80),
+        1 => (65_500usize..65_600, any::<u8>()).prop_map(|(len, byte)| vec![byte; len]),
+    ]
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        (value(), any::<Option<u64>>()).prop_map(|(v, e)| Change::Replace(v, e)),
+        any::<Option<u64>>().prop_map(Change::Expire),
+        (0usize..100, value()).prop_map(|(at, v)| Change::Write(at, v)),
+        any::<u8>().prop_map(Change::Move),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 8 } else { 256 }, ..Default::default() })]
+    #[test]
+    fn an_entry_holds_what_a_plain_struct_would_hold(
+        key in value(), first in value(), changes in proptest::collection::vec(change(), 0..12)
+    ) {
+        let mut entry = Entry::new(3, &key, &first, None);
+        let (mut db, mut model, mut expires) = (3, first, None);
+        for change in changes {
+            match change {
+                Change::Replace(value, at) => {
+                    entry.replace(&key, &value, at.map(UnixMs));
+                    (model, expires) = (value, at);
+                }
+                Change::Expire(at) => { entry.set_expires(at.map(UnixMs)); expires = at; }
+                Change::Write(offset, bytes) => {
+                    entry.write(offset, &bytes);
+                    if model.len() < offset + bytes.len() { model.resize(offset + bytes.len(), 0); }
+                    model[offset..offset + bytes.len()].copy_from_slice(&bytes);
+                }
+                Change::Move(to) => { entry.set_db(to); db = to; }
+            }
+            prop_assert_eq!(entry.key(), &key[..]);
+            prop_assert_eq!(entry.value(), &model[..]);
+            prop_assert_eq!(entry.expires(), expires.map(UnixMs));
+            prop_assert!(entry.is(db, &key));
+            prop_assert!(entry.allocated() >= key.len() + model.len() + 8);
+        }
+    }
+}
