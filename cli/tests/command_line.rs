@@ -77,6 +77,15 @@ fn a_group_that_cannot_be_reached_is_named_and_nothing_was_asked() {
     }
 }
 
+/// Code 1 of this verb says that the request was refused; that nobody could be asked says nothing about it.
+#[test]
+fn an_outcome_that_nobody_can_be_asked_for_stays_unknown() {
+    let request = "00112233445566778899aabbccddeeff";
+    let (code, said) = ended(&["outcome", request, "--meta", "127.0.0.1:1", "--patience", "1"]);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains(request) && said.contains("127.0.0.1:1"), "{said}");
+}
+
 #[test]
 fn a_secret_file_that_cannot_be_read_is_named() {
     let (code, said) = ended(&["status", "--secret-file", "nowhere"]);

@@ -185,6 +185,10 @@ impl Connection {
                 self.core.lanes.turn(busy).await;
                 Ok(false)
             }
+            Step::Held => {
+                self.core.hold.passed(&*self.core.env.clock).await;
+                Ok(false)
+            }
             Step::Long(call) => self.long(call).await.map(|()| false),
             Step::Later => self.later().await.map(|()| false),
         }
@@ -207,18 +211,24 @@ impl Connection {
 
     /// Runs a command that may take long on a thread that may block.
     async fn long(&mut self, call: Box<LongCall>) -> Result<(), End> {
-        let core = self.core.clone();
-        let mut session = std::mem::take(&mut self.session);
-        let run = move || {
-            let mut out = Reply::over(Vec::new(), session.resp);
-            let ran = call.run(&core, &mut session, &mut out);
-            (session, out, ran)
-        };
-        let done = tokio::task::spawn_blocking(run).await;
-        let (session, out, ran) = done.map_err(|_| End::Closed)?;
-        self.session = session;
-        self.send(out.into_bytes(), ran.stamp()).await?;
-        if self.session.closing { Err(End::Closed) } else { Ok(()) }
+        let call = Arc::new(call);
+        loop {
+            let (core, call) = (self.core.clone(), call.clone());
+            let mut session = std::mem::take(&mut self.session);
+            let run = move || {
+                let mut out = Reply::over(Vec::new(), session.resp);
+                let ran = call.run(&core, &mut session, &mut out);
+                (session, out, ran)
+            };
+            let done = tokio::task::spawn_blocking(run).await;
+            let (session, out, ran) = done.map_err(|_| End::Closed)?;
+            self.session = session;
+            if let Some(ran) = ran {
+                self.send(out.into_bytes(), ran.stamp()).await?;
+                return if self.session.closing { Err(End::Closed) } else { Ok(()) };
+            }
+            self.core.hold.passed(&*self.core.env.clock).await;
+        }
     }
 
     /// Waits for the answer of a command that answers later.

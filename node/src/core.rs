@@ -6,6 +6,7 @@ use crate::cluster::report::Report;
 use crate::cluster::view::View;
 use crate::config::{Config, Key};
 use crate::gauges::Gauges;
+use crate::hold::Hold;
 use crate::log::Log;
 use crate::release::Releases;
 use crate::replication::Replication;
@@ -78,6 +79,8 @@ pub struct NodeCore {
     pub lanes: Arc<Lanes>,
     /// What they have changed, as numbered batches.
     pub log: Arc<Log>,
+    /// Clients that a planned failover holds.
+    pub hold: Hold,
     /// Replies that wait for it.
     pub releases: Releases,
     /// Peers, and how they stand.
@@ -138,6 +141,7 @@ impl NodeCore {
             config: Arc::new(config),
             lanes,
             log,
+            hold: Hold::default(),
             releases: Releases::default(),
             replication: Replication::default(),
             serving,

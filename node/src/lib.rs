@@ -15,6 +15,7 @@ pub mod core;
 pub mod dispatch;
 pub mod gauges;
 pub mod glob;
+pub mod hold;
 pub mod info;
 pub mod input;
 pub mod log;

@@ -276,3 +276,6 @@ impl NodeCore {
         waiting.iter().for_each(|outbox| outbox.sweep(self));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,7 +125,7 @@ fn elsewhere(
         Access::Replica if reads_here && shard.replicas.contains(&view.me()) => Ok(()),
         // An earlier life of this node is the primary: until the promotion of this one there is nowhere to go.
         _ if shard.primary == view.me() => Err(Refusal::Down),
-        Access::Replica | Access::Elsewhere | Access::Mine | Access::Unassigned => {
+        Access::Replica | Access::Elsewhere | Access::Mine | Access::Held | Access::Unassigned => {
             Err(Refusal::Moved(shard.primary))
         }
     }

@@ -28,6 +28,8 @@ pub struct Session {
     pub asking: bool,
     /// MULTI was said.
     pub multi: Option<Box<Multi>>,
+    /// EXEC runs its queue: nothing may wait.
+    pub in_exec: bool,
     /// The keys under WATCH.
     pub watched: Watched,
     /// CLIENT REPLY.

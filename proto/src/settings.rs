@@ -67,6 +67,12 @@ pub const NODE_TIMEOUT: &str = "cluster-node-timeout";
 pub const FULL_COVERAGE: &str = "cluster-require-full-coverage";
 /// Whether reads go on while the cluster is down.
 pub const READS_WHEN_DOWN: &str = "cluster-allow-reads-when-down";
+/// How many replicas a primary must have to take writes.
+pub const MIN_REPLICAS_TO_WRITE: &str = "min-replicas-to-write";
+/// After how many seconds of silence a replica does not count for that.
+pub const MIN_REPLICAS_MAX_LAG: &str = "min-replicas-max-lag";
+/// How long a planned change may hold commands back.
+pub const HOLD_LIMIT: &str = "hold-limit";
 /// How many events are kept.
 pub const HISTORY_LENGTH: &str = "history-length";
 
@@ -131,7 +137,7 @@ pub static CLUSTER_SETTINGS: &[ClusterSetting] = &[
         about: "events kept in the history",
     },
     ClusterSetting {
-        name: "hold-limit",
+        name: HOLD_LIMIT,
         default: "2000",
         form: Form::Number { min: 1, max: DAY_MS },
         unit: "ms",
@@ -145,14 +151,14 @@ pub static CLUSTER_SETTINGS: &[ClusterSetting] = &[
         about: "replicas beside the primary that a strict write must reach",
     },
     ClusterSetting {
-        name: "min-replicas-max-lag",
+        name: MIN_REPLICAS_MAX_LAG,
         default: "10",
         form: Form::Number { min: 0, max: DAY_MS / 1000 },
         unit: "s",
         about: "a replica that is silent longer does not count for min-replicas-to-write",
     },
     ClusterSetting {
-        name: "min-replicas-to-write",
+        name: MIN_REPLICAS_TO_WRITE,
         default: "0",
         form: Form::Number { min: 0, max: 32 },
         unit: "",

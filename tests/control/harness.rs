@@ -2,6 +2,7 @@
 
 use capstan_meta::founding::Peer;
 use capstan_meta::server::{self, MetaConfig};
+use capstan_node::accept;
 use capstan_node::cluster::control::{self, ControlConfig, ControlError};
 use capstan_node::config::load;
 use capstan_node::core::NodeCore;
@@ -10,11 +11,12 @@ use capstan_proto::env::{Boot, Env};
 use capstan_proto::ids::NodeId;
 use capstan_proto::rpc::v1::admin_client::AdminClient;
 use capstan_proto::rpc::{redirect, transport, v1};
+use capstan_proto::rules::Rules;
 use capstan_proto::slot::Slot;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 /// Nothing in these tests takes longer.
@@ -25,7 +27,7 @@ pub(crate) fn free_port() -> u16 {
     let env = Env::real();
     loop {
         let port = 10_000 + (env.random.u64() % 12_000) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
@@ -200,6 +202,11 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn start(metas: &Metas, dir: PathBuf) -> Self {
+        Self::under(Rules::ALL, metas, dir)
+    }
+
+    /// A node that keeps to these rules.
+    pub(crate) fn under(rules: Rules, metas: &Metas, dir: PathBuf) -> Self {
         let flags = [
             ("port", free_port().to_string()),
             ("meta", metas.list()),
@@ -207,9 +214,17 @@ impl Node {
         ];
         let flags = flags.into_iter().map(|(name, value)| (name.to_owned(), value));
         let config = load::load(None, |_| None, flags).expect("good settings");
-        let core = NodeCore::new(Env::real(), config);
+        let core = NodeCore::new(Env { rules, ..Env::real() }, config);
         let running = tokio::spawn(control::run_on_own_thread(Arc::clone(&core), ControlConfig::default()));
         Self { core, running }
+    }
+
+    /// Opens a client port and connects to it.
+    pub(crate) async fn client(&self) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(accept::clients(Arc::clone(&self.core), listener));
+        TcpStream::connect(address).await.expect("it listens")
     }
 
     pub(crate) async fn id(&self) -> NodeId {

@@ -122,6 +122,15 @@ impl DevCluster {
         Ok(found)
     }
 
+    /// The process that serves a port, as `DIR/pids` names it.
+    #[must_use]
+    pub fn pid_at(&self, port: u16) -> Option<u32> {
+        let text = std::fs::read_to_string(self.folder().join("pids")).ok()?;
+        let mut rows = text.lines().filter_map(|line| line.split_once(' '));
+        let (_, pid) = rows.find(|(at, _)| at.parse() == Ok(port))?;
+        pid.parse().ok()
+    }
+
     fn wait_ready(&mut self) -> io::Result<()> {
         let nodes = self.nodes();
         let mut ended = false;

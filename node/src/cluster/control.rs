@@ -3,6 +3,7 @@
 //! 1. `identity.rs` locks the folder and says who the node was.
 //! 2. `register.rs` makes this life known; until then nothing is served, whatever the folder remembers.
 //! 3. `watch.rs` keeps a copy of the cluster state; `install.rs` puts each version into effect (►8).
+//!    `role.rs` says in which order a change of roles is safe; `handover.rs` hands a shard over (►14).
 //! 4. `heartbeat.rs` asks for the lease, `lease.rs` says what an answer is worth (►4, ►7).
 //!
 //! It decides what ends the node: a folder or a group that cannot be used, or another life that has taken its place.
@@ -15,7 +16,7 @@ use super::life::{Life, Offload};
 use super::propose::Proposer;
 use super::register::{Applicant, RegisterError};
 use super::view::Standing;
-use super::{heartbeat, watch};
+use super::{handover, heartbeat, watch};
 use crate::config::Key;
 use crate::core::NodeCore;
 use capstan_proto::auth::Secret;
@@ -119,6 +120,7 @@ pub async fn run(core: Arc<NodeCore>, config: ControlConfig) -> Result<(), Contr
     let mut tasks = Tasks::default();
     tasks.start("watch", watch::run(Arc::clone(&life), obeyed, known, states));
     tasks.start("install", install::run(Arc::clone(&life), installed));
+    tasks.start("hand-overs", handover::run(Arc::clone(&life)));
     tasks.start("heartbeats", heartbeat::run(Arc::clone(&life)));
     let result = tokio::select! {
         biased;

@@ -8,7 +8,7 @@ use super::addresses;
 use super::lease::{Grant, Lead, StreamNumber, Worth};
 use super::life::Life;
 use bytes::Bytes;
-use capstan_proto::ids::{NodeId, ShardEpoch, ShardId};
+use capstan_proto::ids::{NodeId, Position, ShardEpoch, ShardId};
 use capstan_proto::rpc::convert::BadMessage;
 use capstan_proto::rpc::v1::nodes_client::NodesClient;
 use capstan_proto::rpc::{redirect, v1};
@@ -137,6 +137,12 @@ impl<'a> Stream<'a> {
             (sequence, lease.reached(), lease.confirmed(), lease.claim())
         });
         let core = &life.core;
+        let position = Some(core.log.last()).filter(|last| *last != Position::default());
+        let handed_over = core
+            .report
+            .told()
+            .handed_over
+            .map(|done| v1::HandedOver { attempt: done.attempt.0, position: Some((&done.position).into()) });
         let health = v1::Health {
             memory_bytes: core.lanes.memory() as u64,
             operations: core.stats.processed.load(Ordering::Relaxed),
@@ -151,9 +157,11 @@ impl<'a> Stream<'a> {
             role: role(life, claim),
             shard: claim.map(|lead| Bytes::copy_from_slice(&lead.shard.0)).unwrap_or_default(),
             epoch: claim.map(|lead| lead.epoch.0).unwrap_or_default(),
-            position: None,
+            position: position.as_ref().map(Into::into),
             health: Some(health),
             addresses: Some((&**life.addresses.load()).into()),
+            handed_over,
+            wants_handover: core.report.wants_handover(),
             ..v1::HeartbeatRequest::default()
         });
         self.unanswered += 1;

@@ -1,51 +1,61 @@
 //! A new cluster state takes effect on this node, in the one order that is safe (►8).
 //!
-//! First the lease learns of it, and ends if the role does; then every affected lane is locked once; only then is the
-//! version in force, confirmed to the meta group, and good for grants that waited for it (►7). Lanes and disk may
-//! block: both are touched off the control path's own thread, so that no heartbeat waits for them.
+//! First the lease learns of it, and ends if the role does; then what `role.rs` says, with every affected lane locked
+//! once; only then is the version in force, confirmed to the meta group, and good for grants that waited for it (►7).
+//! Lanes and disk may block: both are touched off the control path's own thread, so that no heartbeat waits for them.
 
-use super::lease::Lead;
 use super::life::Life;
+use super::role::{self, Duty, Step};
 use super::view::{Standing, View};
 use crate::core::NodeCore;
+use crate::log::Required;
+use crate::replication::Receiver;
 use capstan_proto::ids::{Incarnation, NodeId};
+use capstan_proto::settings::{HOLD_LIMIT, MIN_REPLICAS_MAX_LAG, MIN_REPLICAS_TO_WRITE};
 use capstan_proto::topology::Topology;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Shows a cluster state to clients and lanes. Blocks: every lane is locked once before this returns (►8).
 pub fn show(core: &NodeCore, topology: Arc<Topology>, me: (NodeId, Option<Incarnation>), standing: Standing) {
     core.config.follow_cluster(&topology.settings);
+    core.log.set_required(Required {
+        replicas: topology.setting_number(MIN_REPLICAS_TO_WRITE),
+        lag_max: Duration::from_secs(topology.setting_number(MIN_REPLICAS_MAX_LAG)),
+    });
     core.install(View::new(topology, me.0, me.1, standing, core.env.clock.wall()));
 }
 
 /// Installs what the watch brings, one state after the other, the newest only. Ends when the watch does.
 pub async fn run(life: Arc<Life>, mut states: watch::Receiver<Arc<Topology>>) {
+    let mut receiver = None;
     while states.changed().await.is_ok() {
         let topology = Arc::clone(&states.borrow_and_update());
         let version = topology.version;
-        let lead = Lead::of(&topology, life.node, life.incarnation);
+        let duty = Duty::of(&topology, life.node, life.incarnation);
+        let before = *life.duty.borrow();
+        let lead = duty.lead();
         let lost = life.with_lease(|lease, _| {
             let before = lease.lead();
+            lease.attempt_is(duty.attempt().map(|attempt| attempt.id));
             (lease.reach(version, lead), before != lead)
         });
         if let (lost, true) = lost {
             tracing::info!(%version, ?lead, lease_ended = lost, "the role of this node has changed");
             lead.iter().for_each(|lead| life.report.epoch_begins(lead.epoch));
         }
-        let (of_lanes, shown) = (Arc::clone(&life), Arc::clone(&topology));
-        let locked = life
-            .offload
-            .run(move || {
-                show(&of_lanes.core, shown, (of_lanes.node, Some(of_lanes.incarnation)), Standing::Live)
-            })
-            .await;
-        if locked.is_none() {
+        let mut installed = true;
+        for step in role::steps(&before, &duty) {
+            installed &= take(&life, &topology, step, &mut receiver).await;
+        }
+        if !installed {
             // Without every lane locked nothing is in force: the lease runs out by itself.
             tracing::error!(%version, "a cluster state could not be installed");
             continue;
         }
         life.with_lease(|lease, _| lease.in_force(version));
+        life.duty.send_replace(duty);
         life.in_force.send_replace(version);
         life.urge.notify_one();
         let folder = life.folder.clone();
@@ -55,4 +65,44 @@ pub async fn run(life: Arc<Life>, mut states: watch::Receiver<Arc<Topology>>) {
             tracing::error!(%error, "the cluster state is not on disk");
         }
     }
+}
+
+/// Takes one step of a change of roles; false if it could not be taken.
+async fn take(
+    life: &Arc<Life>,
+    topology: &Arc<Topology>,
+    step: Step,
+    receiver: &mut Option<Receiver>,
+) -> bool {
+    let core = Arc::clone(&life.core);
+    let done = match step {
+        Step::StopReceiver => match receiver.take() {
+            Some(receiver) => Some(receiver.stop_and_join().await),
+            None => Some(()),
+        },
+        Step::Receive(source) => {
+            let started = Receiver::start(&core, source.shard, source.primary, source.epoch);
+            *receiver = Some(started);
+            Some(())
+        }
+        Step::OpenEpoch(epoch) => life.offload.run(move || core.log.open_epoch(epoch)).await,
+        Step::Want(wanted) => life.offload.run(move || core.log.set_wanted(wanted)).await,
+        Step::Hold => {
+            let limit = Duration::from_millis(topology.setting_number(HOLD_LIMIT));
+            core.hold.begin(core.env.clock.boot(), limit);
+            Some(())
+        }
+        Step::Lanes => {
+            let (topology, me) = (Arc::clone(topology), (life.node, Some(life.incarnation)));
+            life.offload.run(move || show(&core, topology, me, Standing::Live)).await
+        }
+        Step::StepDown => {
+            let closed = life.offload.run(move || {
+                core.log.step_down();
+                core.sweep_replies();
+            });
+            closed.await
+        }
+    };
+    done.is_some()
 }

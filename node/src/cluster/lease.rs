@@ -7,7 +7,7 @@
 //! refuses to read clocks, to send anything and to touch a lane: `control.rs` and `heartbeat.rs` do.
 
 use capstan_proto::env::Boot;
-use capstan_proto::ids::{Incarnation, NodeId, ShardEpoch, ShardId, Version};
+use capstan_proto::ids::{AttemptId, Incarnation, NodeId, ShardEpoch, ShardId, Version};
 use capstan_proto::rules::{Rule, Rules};
 use capstan_proto::topology::Topology;
 use std::collections::VecDeque;
@@ -72,7 +72,7 @@ pub enum Worth {
     NotOurs,
     /// It was over before it could be used.
     Over,
-    /// The node has given its lease up because it does not move.
+    /// The node has given its lease up: it does not move, or has handed over (►14).
     GivenUp,
 }
 
@@ -94,6 +94,7 @@ struct Early {
 /// # Invariants
 /// - `until` comes from a grant for exactly `lead` in this life, computed from a version at or below `in_force`.
 /// - `in_force <= reached`; `lead` is what the copy at `reached` says.
+/// - While `handed_over` is set, `until` is not: only the committed end of the attempt brings a lease back (►14).
 /// - When `lead` changes, `until` and all early grants are void: a new epoch begins with a fresh lease.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NodeLease {
@@ -108,6 +109,7 @@ pub struct NodeLease {
     early: Vec<Early>,
     until: Option<Boot>,
     given_up: bool,
+    handed_over: Option<AttemptId>,
 }
 
 impl NodeLease {
@@ -126,6 +128,7 @@ impl NodeLease {
             early: Vec::new(),
             until: None,
             given_up: false,
+            handed_over: None,
         }
     }
 
@@ -180,7 +183,7 @@ impl NodeLease {
         if !ours || self.lead != Some(grant.lead) {
             return Worth::NotOurs;
         }
-        if self.given_up {
+        if self.given_up || self.handed_over.is_some() {
             return Worth::GivenUp;
         }
         let counted_from = if self.rules.on(Rule::LeaderCountsLonger) { sent } else { now };
@@ -252,6 +255,21 @@ impl NodeLease {
         self.until = None;
         self.early.clear();
         self.pending.clear();
+    }
+
+    /// This primary has handed over under an attempt: it serves nothing more, and takes no grant, until it sees that the
+    /// attempt has ended by a committed command (►14).
+    pub fn hand_over(&mut self, attempt: AttemptId) {
+        self.handed_over = Some(attempt);
+        self.give_up();
+    }
+
+    /// By the newest copy of the state this attempt is under way, or none: what was handed over under another one has
+    /// come to its end.
+    pub fn attempt_is(&mut self, attempt: Option<AttemptId>) {
+        if self.handed_over != attempt {
+            self.handed_over = None;
+        }
     }
 
     /// The instant from which nothing may be executed or answered any more; `None`: already so.

@@ -8,6 +8,7 @@ use super::client::MetaGroup;
 use super::identity::Folder;
 use super::lease::NodeLease;
 use super::report::Report;
+use super::role::Duty;
 use crate::core::NodeCore;
 use arc_swap::ArcSwap;
 use capstan_proto::env::{Boot, Env};
@@ -67,6 +68,8 @@ pub struct Life {
     pub rewatch: Notify,
     /// The version that is in force in every lane.
     pub in_force: watch::Sender<Version>,
+    /// What this node is to its shard, as far as it is in force in every lane.
+    pub duty: watch::Sender<Duty>,
     /// What the meta group is told beside the lease: the same as `core.report`.
     pub report: Arc<Report>,
     /// How this node is reached.
@@ -101,6 +104,7 @@ impl Life {
             urge: Notify::new(),
             rewatch: Notify::new(),
             in_force: watch::Sender::new(Version::default()),
+            duty: watch::Sender::new(Duty::Nothing),
             report: Arc::clone(&core.report),
             addresses,
             lease: Mutex::new(NodeLease::new(node, incarnation, core.env.rules)),
@@ -115,7 +119,9 @@ impl Life {
     pub fn with_lease<T>(&self, change: impl FnOnce(&mut NodeLease, Boot) -> T) -> T {
         let mut lease = self.lease.lock();
         let done = change(&mut lease, self.core.env.clock.boot());
+        // The end first: nobody takes the lease of one epoch for that of another.
         self.core.serving.set_until(lease.until().unwrap_or_default());
+        self.core.serving.set_epoch(lease.lead().map(|lead| lead.epoch).unwrap_or_default());
         done
     }
 

@@ -246,7 +246,10 @@ impl View {
     pub fn access(&self, slot: Slot) -> Access {
         match self.owner(slot) {
             None => Access::Unassigned,
-            Some(shard) if self.leads(shard) && self.is_up() => Access::Mine,
+            Some(shard) if self.leads(shard) && self.is_up() => match shard.phase {
+                ShardPhase::Steady => Access::Mine,
+                ShardPhase::Planned { .. } => Access::Held,
+            },
             Some(shard) if shard.replicas.contains(&self.me) => Access::Replica,
             Some(_) => Access::Elsewhere,
         }

@@ -4,6 +4,7 @@
 //! [`crate::store::Data::apply`]. What needs more than the row (arity, keys, routing, queueing in MULTI, memory limit)
 //! is done by `dispatch` before the function runs.
 
+pub mod acks;
 pub mod args;
 pub mod auth;
 pub mod bitmap;

@@ -7,6 +7,7 @@ use super::{Args, Ctx, Outcome};
 
 /// All families. A new family is one line here.
 pub static FAMILIES: &[&[Spec]] = &[
+    super::acks::ROWS,
     super::bitmap::ROWS,
     super::client::ROWS,
     super::cluster::ROWS,

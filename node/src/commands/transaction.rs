@@ -55,6 +55,7 @@ pub(super) fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> Outcome {
 
 fn run_queue(ctx: &mut Ctx<'_>, multi: &Multi) {
     ctx.out.array(multi.queue.len());
+    ctx.session.in_exec = true;
     for (command, args) in &multi.queue {
         // SELECT may have been one of them.
         ctx.data.set_db(ctx.session.db);
@@ -73,6 +74,7 @@ fn run_queue(ctx: &mut Ctx<'_>, multi: &Multi) {
             ctx.out.error(&error);
         }
     }
+    ctx.session.in_exec = false;
 }
 
 /// `WATCH key [key ...]`

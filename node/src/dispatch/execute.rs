@@ -1,8 +1,8 @@
 //! The second half of the hot path: one command at a time, checked in the order in which Redis checks, then run under
 //! the locks of its lanes.
 //!
-//! Order: known, arity, authentication, allowed in MULTI, same slot, owner and role and lease under the lane lock (►8),
-//! memory limit, queued if MULTI is open, run.
+//! Order: known, arity, authentication, allowed in MULTI, same slot, memory limit, replicas, queued if MULTI is open, owner
+//! and role and lease under the lane lock (►8), run.
 
 use super::{Now, Ran, locks};
 use crate::commands::args::{Args, KeyAt, OwnedArgs};
@@ -42,14 +42,18 @@ impl Call<'_> {
 }
 
 impl LongCall {
-    /// Runs the command on a thread that may block.
+    /// Runs the command on a thread that may block. `None`: its slot is held, and nothing has happened.
     #[must_use]
-    pub fn run(&self, core: &NodeCore, session: &mut Session, out: &mut Reply) -> Ran {
+    pub fn run(&self, core: &NodeCore, session: &mut Session, out: &mut Reply) -> Option<Ran> {
         let mut ran = Ran { epoch: core.serving.epoch(), ..Ran::default() };
         take_logged();
         let call = Call { command: self.command, args: self.args.args(), keys: self.args.key_places() };
         let since = core.env.clock.boot();
-        let under_lease = guarded(core, session, out, &call, Now::read(core), Patience::Blocks);
+        ran.under_lease = match guarded(core, session, out, &call, Now::read(core), Patience::Blocks) {
+            Ok(under_lease) => under_lease,
+            // Busy is no answer to a thread that may block.
+            Err(Stop::Held | Stop::Busy(_)) => return None,
+        };
         if let Some(command) = self.command {
             let stats = core.stats.command(command.id);
             stats.calls.fetch_add(1, Ordering::Relaxed);
@@ -57,9 +61,8 @@ impl LongCall {
             stats.nanos.fetch_add(spent, Ordering::Relaxed);
             core.stats.processed.fetch_add(1, Ordering::Relaxed);
         }
-        ran.under_lease = under_lease.unwrap_or(false);
         ran.note_logged(session);
-        ran
+        Some(ran)
     }
 }
 
@@ -98,7 +101,7 @@ pub(super) fn one(
     out: &mut Reply,
     call: &Call<'_>,
     now: Now,
-) -> Result<bool, Busy> {
+) -> Result<bool, Stop> {
     guarded(core, session, out, call, now, Patience::Worker)
 }
 
@@ -111,7 +114,7 @@ fn guarded(
     call: &Call<'_>,
     now: Now,
     patience: Patience,
-) -> Result<bool, Busy> {
+) -> Result<bool, Stop> {
     let before = out.len();
     let (asked, reply) = (session.asking, session.reply);
     if reply == ReplyMode::SkipNext {
@@ -119,9 +122,9 @@ fn guarded(
     }
     let under_lease = match attempt(core, session, out, call, now, patience) {
         Ok(under_lease) => under_lease,
-        Err(Refused::Busy(busy)) => {
+        Err(Refused::Stop(stop)) => {
             session.reply = reply;
-            return Err(busy);
+            return Err(stop);
         }
         Err(Refused::Error { error, under_lease }) => {
             out.truncate(before);
@@ -162,10 +165,19 @@ fn refuse(
     out.error(error);
 }
 
+/// What a command has to wait for before it can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The lane's turn.
+    Busy(Busy),
+    /// The end of the hold on its slot.
+    Held,
+}
+
 /// Why a command did not run, or ran and failed.
 pub(super) enum Refused {
-    /// Try again when the lane is free.
-    Busy(Busy),
+    /// Try again when it can run.
+    Stop(Stop),
     /// Answer this.
     Error {
         error: Error,
@@ -176,7 +188,7 @@ pub(super) enum Refused {
 
 impl From<Busy> for Refused {
     fn from(busy: Busy) -> Self {
-        Self::Busy(busy)
+        Self::Stop(Stop::Busy(busy))
     }
 }
 
@@ -206,6 +218,9 @@ fn admit(core: &NodeCore, session: &Session, spec: &'static Spec, call: &Call<'_
     }
     if spec.flags.has(Flags::DENYOOM) && core.is_over_memory_limit() {
         return Err(Error::OutOfMemory);
+    }
+    if spec.flags.has(Flags::WRITE) && core.log.lacks_replicas() {
+        return Err(Error::NoReplicas);
     }
     Ok(())
 }
@@ -260,8 +275,9 @@ fn attempt(
     if spec.flags.has(Flags::EXEC.and(Flags::WHOLE_NODE)) {
         let locked = if spec.flags.has(Flags::EXEC) {
             super::queue::lock(core, session, now, patience)?
+        } else if spec.flags.has(Flags::WRITE) {
+            locks::claim_whole(core, now, patience)?
         } else {
-            locks::may_roam(core, spec, now)?;
             Locked::Roaming(None)
         };
         return invoke(core, session, out, call, locked, now);

@@ -2,10 +2,11 @@
 //! (►8).
 
 use super::Now;
-use super::execute::{Patience, Refused};
+use super::execute::{Patience, Refused, Stop};
+use crate::commands::Spec;
 use crate::commands::args::KeyAt;
-use crate::commands::{Flags, Spec};
 use crate::core::NodeCore;
+use crate::hold;
 use crate::resp::Error;
 use crate::route;
 use crate::session::Session;
@@ -81,7 +82,7 @@ pub(super) fn may_touch_all(
     locked: &Locked<'_>,
     keys: &[KeyAt],
     now: Now,
-) -> Result<(), Error> {
+) -> Result<(), Refused> {
     let Locked::Many(held) = locked else { return Ok(()) };
     for key in keys {
         if let Some(lane) = &held[core.lanes.of(key.slot)] {
@@ -101,24 +102,47 @@ pub(super) fn may_touch(
     lane: &Lane,
     key: &KeyAt,
     now: Now,
-) -> Result<(), Error> {
+) -> Result<(), Refused> {
     match lane.slot(key.slot).access() {
         Access::Mine if core.serving.covers(now.boot) => {
             core.report.served(now.boot);
             Ok(())
         }
         Access::Mine if !core.env.rules.on(Rule::CheckUnderLaneLock) => Ok(()),
-        Access::Mine => Err(Error::ClusterDown),
+        Access::Mine | Access::Held => Err(not_now(core, now)),
         access @ (Access::Replica | Access::Elsewhere | Access::Unassigned) => {
-            route::check(core, session, spec, key.slot, access)
+            Ok(route::check(core, session, spec, key.slot, access)?)
         }
     }
 }
 
-/// Whether a command on the whole node may run: one that writes needs the lease.
-pub(super) fn may_roam(core: &NodeCore, spec: &'static Spec, now: Now) -> Result<(), Error> {
-    if spec.flags.has(Flags::WRITE) && !core.serving.covers(now.boot) {
-        return Err(Error::ClusterDown);
+/// A slot of this node's own that it may not serve at this moment: its clients are held, or there is no lease.
+#[cold]
+fn not_now(core: &NodeCore, now: Now) -> Refused {
+    match core.hold.patience(now.boot) {
+        hold::Patience::Wait => Refused::Stop(Stop::Held),
+        hold::Patience::Over => Error::TryAgain.into(),
+        hold::Patience::NoHold => Error::ClusterDown.into(),
+    }
+}
+
+/// Takes every lane for a command that writes to the whole node, and checks the lease under their locks (►8).
+pub(super) fn claim_whole(core: &NodeCore, now: Now, patience: Patience) -> Result<Locked<'_>, Refused> {
+    let mut set = LaneSet::NONE;
+    (0..core.lanes.count()).for_each(|lane| set.add(lane));
+    let locked = claim_set(core, &set, patience)?;
+    may_write_whole(core, &locked, now)?;
+    Ok(locked)
+}
+
+/// Whether a command may write to the whole node: it needs the lease, and no slot may be held.
+pub(super) fn may_write_whole(core: &NodeCore, locked: &Locked<'_>, now: Now) -> Result<(), Refused> {
+    let held = match locked {
+        Locked::Many(lanes) => lanes.iter().flatten().any(|lane| lane.is_held()),
+        Locked::One(_) | Locked::Roaming(_) => false,
+    };
+    if held || !core.serving.covers(now.boot) {
+        return Err(not_now(core, now));
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ use crate::store::log::take_logged;
 use batch::{Batch, End};
 use capstan_proto::env::{Boot, UnixMs};
 use capstan_proto::ids::ShardEpoch;
+use execute::Stop;
 use std::sync::atomic::Ordering;
 
 /// Replies are sent when so many bytes of them wait.
@@ -38,6 +39,8 @@ pub enum Step {
     Flush,
     /// A long command holds the lane of the next command: wait for its turn, then run again.
     Busy(Busy),
+    /// A planned change holds the slot of the next command: wait for its end, then run again.
+    Held,
     /// The next command is to run off the I/O workers; it has been taken from the input.
     Long(Box<LongCall>),
     /// The last command answers later: its future is in `session.later`.
@@ -186,8 +189,11 @@ fn chunk(
         }
         match execute::one(core, session, out, &call, now) {
             Ok(under_lease) => ran.under_lease |= under_lease,
-            Err(busy) => {
-                step = Some(Step::Busy(busy));
+            Err(stop) => {
+                step = Some(match stop {
+                    Stop::Busy(busy) => Step::Busy(busy),
+                    Stop::Held => Step::Held,
+                });
                 break;
             }
         }

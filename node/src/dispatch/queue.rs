@@ -66,10 +66,12 @@ pub(super) fn lock<'c>(
     let locked = locks::claim_set(core, &set, patience)?;
     match check(core, session, &locked, now) {
         Ok(()) => Ok(locked),
-        Err(error) => {
+        // It runs as a whole once the hold has ended, or is refused as a whole.
+        Err(stop @ Refused::Stop(_)) => Err(stop),
+        Err(refused @ Refused::Error { .. }) => {
             session.multi = None;
             Data::new(&core.lanes, locked, session.db, now.wall).unwatch(&mut session.watched);
-            Err(error.into())
+            Err(refused)
         }
     }
 }
@@ -91,19 +93,20 @@ pub(super) fn refused(core: &NodeCore, session: &mut Session, spec: &Spec, error
     Error::Custom(format!("EXECABORT Transaction discarded because of: {text}").into())
 }
 
-fn check(core: &NodeCore, session: &Session, locked: &Locked<'_>, now: Now) -> Result<(), Error> {
+fn check(core: &NodeCore, session: &Session, locked: &Locked<'_>, now: Now) -> Result<(), Refused> {
     let Some(multi) = &session.multi else { return Ok(()) };
     let mut keys = multi.queue.iter().flat_map(|(_, args)| args.key_places());
     if core.mode == Mode::Cluster
         && let Some(first) = keys.next()
         && keys.any(|key| key.slot != first.slot)
     {
-        return Err(Error::CrossSlot);
+        return Err(Error::CrossSlot.into());
     }
     for (command, args) in &multi.queue {
         locks::may_touch_all(core, session, command.spec, locked, args.key_places(), now)?;
-        if command.spec.flags.has(Flags::WHOLE_NODE) {
-            locks::may_roam(core, command.spec, now)?;
+        let flags = command.spec.flags;
+        if flags.has(Flags::WHOLE_NODE) && flags.has(Flags::WRITE) {
+            locks::may_write_whole(core, locked, now)?;
         }
     }
     Ok(())

@@ -173,3 +173,87 @@ fn without_a_password_that_was_asked_for_nothing_but_auth_is_answered() {
     bench.session.authenticated = false;
     assert_eq!(bench.say("GET a\n"), "-NOAUTH Authentication required.\r\n");
 }
+
+/// An emulated node whose log somebody reads.
+fn logged() -> Bench {
+    let bench = Bench::new();
+    bench.core.log.open_epoch(ShardEpoch(1));
+    bench.core.log.set_wanted(crate::log::Wanted::Yes);
+    bench
+}
+
+fn batch_of(bench: &mut Bench, lines: &str) -> u64 {
+    bench.arrive(lines.as_bytes());
+    bench.run().2.batch
+}
+
+#[test]
+fn replies_wait_for_the_batch_of_what_was_written_and_those_of_reads_for_none() {
+    let mut bench = logged();
+    assert_eq!(batch_of(&mut bench, "GET a\nPING\n"), 0);
+    let first = batch_of(&mut bench, "SET a 1\nGET a\n");
+    assert!(first > 0 && !bench.core.log.is_sent(first));
+    bench.core.log.drain();
+    assert!(bench.core.log.is_sent(first));
+    let second = batch_of(&mut bench, "MULTI\nINCR a\nSET b 1\nEXEC\n");
+    assert!(second > first);
+    assert_eq!(batch_of(&mut bench, "FLUSHALL\n"), second + 1, "a batch of its own");
+    assert!(batch_of(&mut bench, "MULTI\nSET a 1\nFLUSHALL\nSET b 1\nEXEC\n") > second + 2);
+    assert_eq!(bench.session.written, bench.core.lanes.tagging().open());
+}
+
+#[test]
+fn a_read_that_finds_a_key_expired_waits_for_the_deletion_that_it_logged() {
+    let mut bench = logged();
+    assert_eq!(bench.say("SET a 1 PX 5\n"), "+OK\r\n");
+    bench.core.log.drain();
+    bench.clock.0.store(6_000_000, Ordering::Relaxed);
+    let batch = batch_of(&mut bench, "GET a\n");
+    assert!(batch > 0 && !bench.core.log.is_sent(batch));
+}
+
+#[test]
+fn a_held_slot_stops_the_connection_and_nothing_executes_before_the_hold_ends() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.say("SET foo 1\nMULTI\nINCR foo\n"), "+OK\r\n+OK\r\n+QUEUED\r\n");
+    bench.core.hold.begin(Boot(0), std::time::Duration::from_nanos(1000));
+    bench.core.lanes.set_access(|_| Access::Held);
+    bench.arrive(b"EXEC\nFLUSHALL\nPING\n");
+    let (replies, step, _) = bench.run();
+    assert!(matches!(step, Step::Held) && replies.is_empty(), "{step:?} {replies}");
+    assert!(bench.session.multi.is_some(), "the transaction waits as a whole");
+    bench.core.hold.end();
+    bench.core.lanes.set_access(|_| Access::Mine);
+    assert_eq!(bench.run().0, "*1\r\n:2\r\n+OK\r\n+PONG\r\n", "what was held is executed, once");
+}
+
+#[test]
+fn a_command_that_is_held_beyond_the_limit_is_told_to_try_again_and_has_changed_nothing() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.say("SET foo 1\n"), "+OK\r\n");
+    bench.core.hold.begin(Boot(0), std::time::Duration::from_nanos(1000));
+    bench.core.lanes.set_access(|_| Access::Held);
+    bench.clock.0.store(1000, Ordering::Relaxed);
+    let again = "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
+    assert_eq!(bench.say("SET foo 2\nGET foo\nFLUSHALL\n"), again.repeat(3));
+    // ►14: the attempt has ended, and the lease is not back yet: clients go on waiting, up to the limit.
+    bench.core.lanes.set_access(|_| Access::Mine);
+    bench.core.serving.set_until(Boot(0));
+    bench.core.hold.begin(Boot(1000), std::time::Duration::from_nanos(1000));
+    bench.arrive(b"GET foo\n");
+    assert!(matches!(bench.run().1, Step::Held));
+    bench.core.serving.set_until(Boot(u64::MAX));
+    bench.core.hold.end();
+    assert_eq!(bench.run().0, "$1\r\n1\r\n");
+}
+
+#[test]
+fn writes_are_refused_while_too_few_replicas_are_there_and_reads_are_not() {
+    let mut bench = logged();
+    let required = |replicas| crate::log::Required { replicas, lag_max: std::time::Duration::from_secs(10) };
+    bench.core.log.set_required(required(1));
+    let refused = "-NOREPLICAS Not enough good replicas to write.\r\n";
+    assert_eq!(bench.say("SET a 1\nGET a\n"), format!("{refused}$-1\r\n"));
+    bench.core.log.set_required(required(0));
+    assert_eq!(bench.say("SET a 1\n"), "+OK\r\n");
+}

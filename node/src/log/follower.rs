@@ -264,6 +264,12 @@ impl Follower {
         self.log.progress.notify_waiters();
     }
 
+    /// The way to it.
+    #[must_use]
+    pub fn out(&self) -> FollowerOut {
+        self.slot.out.clone()
+    }
+
     /// The replica's own clock at its last acknowledgement, to be sent back to it.
     #[must_use]
     pub fn clock_ms(&self) -> u64 {

@@ -13,14 +13,17 @@ pub mod arena;
 pub mod batcher;
 pub mod follower;
 pub mod frame;
+mod required;
 pub mod ring;
 
 pub use follower::{Follower, FollowerOut};
 pub use frame::{Frame, FrameError, Kind};
+pub use required::Required;
 pub use ring::{EpochStart, Gone, NotNext};
 
 use crate::store::Lanes;
 use batcher::Drain;
+pub use batcher::Drained;
 use capstan_proto::env::Clock;
 use capstan_proto::ids::{BatchNumber, Incarnation, NodeId, Position, ShardEpoch};
 use capstan_proto::rules::{Rule, Rules};
@@ -59,6 +62,7 @@ pub struct Log {
     sent: AtomicU64,
     /// A follower came, went, or acknowledged something.
     progress: Notify,
+    required: required::Cells,
 }
 
 impl Log {
@@ -73,6 +77,7 @@ impl Log {
             shared: Mutex::new(Shared { ring: Ring::new(budget), followers: Vec::new() }),
             sent: AtomicU64::new(0),
             progress: Notify::new(),
+            required: required::Cells::default(),
         }
     }
 
@@ -164,6 +169,13 @@ impl Log {
         self.progress.notify_waiters();
     }
 
+    /// Everything that was recorded so far is sealed; says where the log ends then. Blocks: not for I/O workers.
+    #[must_use]
+    pub fn seal(&self) -> Position {
+        self.settled(|_, _| ());
+        self.last()
+    }
+
     /// Whether everything up to this batch was handed to the replicas that take it: the gate of asynchronous replies.
     #[inline]
     #[must_use]
@@ -180,3 +192,6 @@ impl Log {
         Follower::new(self.clone(), slot)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,9 +114,9 @@ impl Copying {
     fn effects(&mut self, frame: &Frame) -> Result<(), LinkError> {
         for effect in frame.entries() {
             let effect = effect?;
-            if let Change::Marker { at } = effect.change {
-                if at.copy() == self.copy {
-                    self.take_in(at.piece())?;
+            if let Change::Marker { copy, piece } = effect.change {
+                if copy == self.copy {
+                    self.take_in(piece)?;
                 }
             } else {
                 self.shadow.apply(&effect);

@@ -63,6 +63,8 @@ pub enum Error {
     NotInMulti,
     /// A command of the transaction was refused when it was queued.
     ExecAborted,
+    /// Fewer replicas are there than `min-replicas-to-write` asks for.
+    NoReplicas,
     /// `maxmemory` is reached and nothing may be evicted.
     OutOfMemory,
     /// The keys of a command fall into more than one slot.
@@ -185,6 +187,7 @@ impl Error {
             Self::WatchInMulti => "ERR WATCH inside MULTI is not allowed",
             Self::NotInMulti => "ERR Command not allowed inside a transaction",
             Self::ExecAborted => "EXECABORT Transaction discarded because of previous errors.",
+            Self::NoReplicas => "NOREPLICAS Not enough good replicas to write.",
             Self::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
             Self::CrossSlot => "CROSSSLOT Keys in request don't hash to the same slot",
             Self::TryAgain => "TRYAGAIN Multiple keys request during rehashing of slot",

@@ -53,8 +53,10 @@ pub enum Change<'a> {
     /// Changes nothing, and has no key: a piece of a copy of some slots was taken here (►21). What the log says before
     /// it about a slot whose copy begins with that piece is in the piece; what it says after it is not.
     Marker {
-        /// Which piece of which copy.
-        at: MarkerAt<'a>,
+        /// Which copy.
+        copy: u64,
+        /// Which of its pieces.
+        piece: u64,
     },
     /// The field of the hash has this value.
     HashSet {
@@ -123,45 +125,6 @@ pub enum Change<'a> {
         /// The member.
         member: &'a [u8],
     },
-}
-
-/// Which piece of which copy, as it stands in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MarkerAt<'a>(&'a [u8; 16]);
-
-impl<'a> MarkerAt<'a> {
-    /// From its bytes, if there are as many.
-    #[must_use]
-    pub fn new(bytes: &'a [u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
-    }
-
-    /// The bytes of a piece of a copy.
-    #[must_use]
-    pub fn to_bytes(copy: u64, piece: u64) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&copy.to_le_bytes());
-        bytes[8..].copy_from_slice(&piece.to_le_bytes());
-        bytes
-    }
-
-    /// Its bytes.
-    #[must_use]
-    pub const fn bytes(self) -> &'a [u8; 16] {
-        self.0
-    }
-
-    /// The copy.
-    #[must_use]
-    pub fn copy(self) -> u64 {
-        u64::from_le_bytes(std::array::from_fn(|i| self.0[i]))
-    }
-
-    /// The piece.
-    #[must_use]
-    pub fn piece(self) -> u64 {
-        u64::from_le_bytes(std::array::from_fn(|i| self.0[8 + i]))
-    }
 }
 
 /// Indices of list elements, four bytes each, little-endian.

@@ -9,7 +9,7 @@
 //! * `databases[d]` counts the lane's entries of database `d`, and those with an expiry.
 //! * Data changes only through [`super::effect::apply`].
 
-use super::effect::{Change, Effect, MarkerAt, NodeWide};
+use super::effect::{Change, Effect, NodeWide};
 use super::hash::Hasher;
 use super::log::{PendingLog, Tagging};
 use super::raw::Entry;
@@ -31,6 +31,8 @@ pub enum Access {
     Unassigned,
     /// This node is its primary.
     Mine,
+    /// This node is its primary, and a planned change holds its clients: nothing executes (►14).
+    Held,
     /// This node is a replica of its shard.
     Replica,
     /// Another shard owns it.
@@ -224,6 +226,12 @@ impl Lane {
         &self.databases
     }
 
+    /// Whether a planned change holds a slot of this lane.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.slots.iter().any(|slot| slot.access == Access::Held)
+    }
+
     /// Changes what this node may do with a slot (►8: under the lane lock).
     pub fn set_access(&mut self, slot: Slot, access: Access) {
         self.slot_mut(slot).access = access;
@@ -284,9 +292,8 @@ impl Lane {
 
     /// Notes in the log that a piece of a copy was taken (►21): under the same hold of the lane in which it was.
     pub fn mark(&mut self, slot: Slot, copy: u64, piece: u64) {
-        let at = MarkerAt::to_bytes(copy, piece);
-        let Some(at) = MarkerAt::new(&at) else { return };
-        self.log.record(&Effect { slot, db: 0, key: b"", change: Change::Marker { at } });
+        let change = Change::Marker { copy, piece };
+        self.log.record(&Effect { slot, db: 0, key: b"", change });
     }
 
     /// Takes over another lane's entries and gives its own away: for the swap of a complete copy. Who watches a key is

@@ -206,3 +206,25 @@ fn the_node_stops_before_a_leader_with_a_faster_clock_counts_its_lease_as_over()
         assert!(ends <= over_in_node_time, "way {way}: {ends} > {over_in_node_time}");
     }
 }
+
+#[test]
+fn a_primary_that_has_handed_over_takes_no_grant_until_the_attempt_has_ended_by_a_commit() {
+    let mut lease = primary();
+    let sequence = lease.send(STREAM, ms(1000));
+    lease.answered(STREAM, sequence, Some(grant(1, 1)), ms(1001));
+    lease.attempt_is(Some(AttemptId(7)));
+    assert!(lease.holds(ms(1002)), "it serves what is left until it hands over");
+    lease.hand_over(AttemptId(7));
+    assert!(!lease.holds(ms(1003)));
+    // ►14: neither time nor a grant that the leader gave before it knew ends the attempt.
+    let sequence = lease.send(STREAM, ms(1100));
+    assert_eq!(lease.answered(STREAM, sequence, Some(grant(1, 1)), ms(1101)), Some(Worth::GivenUp));
+    lease.attempt_is(Some(AttemptId(7)));
+    let sequence = lease.send(STREAM, ms(9000));
+    assert_eq!(lease.answered(STREAM, sequence, Some(grant(1, 1)), ms(9001)), Some(Worth::GivenUp));
+    lease.attempt_is(None);
+    assert!(!lease.holds(ms(9002)), "only a fresh grant brings the lease back");
+    let sequence = lease.send(STREAM, ms(9100));
+    assert!(matches!(lease.answered(STREAM, sequence, Some(grant(1, 1)), ms(9101)), Some(Worth::Used(_))));
+    assert!(lease.holds(ms(9102)));
+}

@@ -228,17 +228,6 @@ pub static ROWS: &[Spec] = &[
         ..Spec::DEFAULT
     },
     Spec {
-        name: "wait",
-        arity: 3,
-        flags: Flags::NOSCRIPT,
-        since: "3.0.0",
-        summary: "Blocks until the asynchronous replication of all preceding write commands sent by the connection is completed.",
-        args: &[Arg::integer("numreplicas"), Arg::integer("timeout")],
-        tips: &["request_policy:all_shards", "response_policy:agg_min"],
-        run: whole::wait,
-        ..Spec::DEFAULT
-    },
-    Spec {
         name: "dbsize",
         arity: 1,
         flags: Flags::READONLY.and(Flags::FAST).and(Flags::WHOLE_NODE),

@@ -1,4 +1,4 @@
-//! Whole databases: DBSIZE, FLUSHALL, FLUSHDB, SWAPDB; and WAIT.
+//! Whole databases: DBSIZE, FLUSHALL, FLUSHDB, SWAPDB.
 
 use crate::commands::{Args, Ctx, Outcome};
 use crate::core::Mode;
@@ -54,19 +54,9 @@ pub(super) fn swapdb(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     };
     let (first, second) = (database(first)?, database(second)?);
     if first != second {
+        ctx.data.expire_watched([first, second]);
         ctx.data.apply_node_wide(NodeWide::SwapDb(first, second));
     }
     ctx.out.ok();
-    Ok(())
-}
-
-/// `WAIT numreplicas timeout`: there are no replicas yet, so nothing has reached any.
-pub(super) fn wait(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    args.int(1)?;
-    let timeout = args.int(2).map_err(|_| Error::err("timeout is not an integer or out of range"))?;
-    if timeout < 0 {
-        return Err(Error::err("timeout is negative"));
-    }
-    ctx.out.int(0);
     Ok(())
 }

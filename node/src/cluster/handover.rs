@@ -1,0 +1,100 @@
+//! A primary hands its shard over under an attempt: holds its clients, lets the candidate catch up, gives its lease up,
+//! and waits for the committed end (►14).
+//!
+//! `install.rs` has begun the hold and locked every lane once, so what was executed is all that there will be under this
+//! epoch. Then, each step once the one before is done: seal it; wait until the candidate has acknowledged it; let the
+//! replies go that waited; give the lease up; tell the meta group. Nothing but the committed state ends the attempt, no
+//! timer and no error; what waits too long is told TRYAGAIN by the hold itself (`hold.rs`). When the attempt has ended
+//! without a promotion the clients wait until the lease is back, so that nobody is sent away for nothing.
+
+use super::life::Life;
+use super::report::{HandedOver, Held};
+use super::role::{Attempt, Duty};
+use crate::hold::Patience;
+use crate::log::Log;
+use capstan_proto::ids::{NodeId, Position};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often is looked whether the lease is back.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// Hands over whenever an attempt is in force. Runs until the life ends.
+pub async fn run(life: Arc<Life>) {
+    let mut duty = life.duty.subscribe();
+    loop {
+        let Some(attempt) = duty.borrow_and_update().attempt() else {
+            if duty.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        hand_over(&life, attempt, &mut duty).await;
+    }
+}
+
+/// One attempt from its hold to its end.
+async fn hand_over(life: &Arc<Life>, attempt: Attempt, duty: &mut watch::Receiver<Duty>) {
+    let lead = duty.borrow().lead();
+    tracing::info!(attempt = %attempt.id, candidate = %attempt.candidate, "clients are held for a planned failover");
+    let over = |duty: &Duty| duty.attempt() != Some(attempt);
+    let gave_up = tokio::select! {
+        biased;
+        // The sender lives in `life`: an error cannot happen while this is awaited.
+        _ = duty.wait_for(over) => None,
+        position = give_up(life, attempt) => position,
+    };
+    if let Some(position) = gave_up {
+        tracing::info!(attempt = %attempt.id, %position, "handed over: the candidate has everything");
+        let _ = duty.wait_for(over).await;
+        life.core.report.set_handed_over(None);
+    }
+    let now_leads = duty.borrow_and_update().lead();
+    if duty.borrow().attempt().is_some() {
+        // Another attempt follows at once: the clients stay held.
+        return;
+    }
+    if now_leads == lead {
+        life.urge.notify_one();
+        wait_for_lease(life).await;
+    }
+    let Some(since) = life.core.hold.end() else { return };
+    let hold = life.core.env.clock.boot().since(since);
+    let promoted = now_leads != lead;
+    tracing::info!(attempt = %attempt.id, promoted, hold_us = hold.as_micros() as u64, "clients are released");
+    if let Some(lead) = lead {
+        life.core.report.set_held(Held { shard: lead.shard, attempt: attempt.id, hold });
+    }
+}
+
+/// Seals what was executed, waits for the candidate, and gives the lease up. `None`: the log could not be closed.
+async fn give_up(life: &Arc<Life>, attempt: Attempt) -> Option<Position> {
+    let core = Arc::clone(&life.core);
+    let position = life.offload.run(move || core.log.seal()).await?;
+    let log = &life.core.log;
+    log.until(|log| has_all(log, attempt.candidate, position).then_some(())).await;
+    // Everything that waits was sent: it leaves under the lease that is still held.
+    life.core.release(log.sent());
+    life.with_lease(|lease, _| lease.hand_over(attempt.id));
+    life.core.report.set_handed_over(Some(HandedOver { attempt: attempt.id, position }));
+    life.urge.notify_one();
+    Some(position)
+}
+
+/// Whether the candidate has acknowledged the whole log.
+fn has_all(log: &Log, candidate: NodeId, position: Position) -> bool {
+    log.followers().iter().any(|follower| follower.who == candidate && follower.acked >= position.batch.0)
+}
+
+/// Waits for the lease that the end of an attempt brings back, no longer than the clients do.
+async fn wait_for_lease(life: &Life) {
+    let core = &life.core;
+    loop {
+        let now = core.env.clock.boot();
+        if core.serving.covers(now) || core.hold.patience(now) != Patience::Wait {
+            return;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
