@@ -9,4 +9,5 @@ pub mod cluster;
 pub mod connection;
 pub mod history;
 pub mod resp;
+pub mod serving;
 pub mod slots;

@@ -73,6 +73,7 @@ pub struct Client {
     killed: AtomicBool,
     no_evict: AtomicBool,
     no_touch: AtomicBool,
+    blocked: AtomicBool,
     readonly: AtomicBool,
     used: AtomicU64,
     command: AtomicUsize,
@@ -109,6 +110,11 @@ impl Client {
         if let Some(command) = command {
             self.command.store(command, Relaxed);
         }
+    }
+
+    /// Whether it waits for an element.
+    pub fn note_blocked(&self, blocked: bool) {
+        self.blocked.store(blocked, Relaxed);
     }
 
     /// How many bytes of replies wait, told while the connection waits for the socket.
@@ -255,6 +261,7 @@ impl Clients {
             killed: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
             readonly: AtomicBool::new(false),
             used: AtomicU64::new(now.0),
             command: AtomicUsize::new(usize::MAX),

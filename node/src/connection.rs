@@ -5,6 +5,7 @@
 //! so what waits for it is bounded: at most [`dispatch::FLUSH_BYTES`] and one reply more (I12). Buffers are lent by the
 //! worker thread for the length of a turn: an idle connection owns none.
 
+use crate::blocking::{Answer, Blocked};
 use crate::clients::{Activity, Client, Place};
 use crate::config::Verdict;
 use crate::core::NodeCore;
@@ -13,7 +14,8 @@ use crate::input::Input;
 use crate::output;
 use crate::release::{Outbox, Stamp, Trouble, WAITING_MAX};
 use crate::resp::{Reply, Resp};
-use crate::session::{Later, Session};
+use crate::session::{Later, ReplyMode, Session};
+use crate::store::log::take_logged;
 use crate::store::{Data, Locked};
 use rustix::net::RecvFlags;
 use std::future::poll_fn;
@@ -26,6 +28,8 @@ use tokio::net::TcpStream;
 
 /// After so many turns without waiting for the client a connection lets the others of its worker run.
 const TURNS_IN_A_ROW: u32 = 16;
+/// So much is read from a client that waits for an element; the rest stays in its socket.
+const READ_AHEAD_MAX: usize = 64 * 1024;
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -231,16 +235,57 @@ impl Connection {
         }
     }
 
+    /// Waits for the answer of a command that waits for an element. Meanwhile the socket is read, since only so it is
+    /// seen that the client leaves: then nothing may be taken for it any more.
+    async fn blocked(&mut self, Blocked(mut answer): Blocked) -> Result<(), End> {
+        self.place.client().note_blocked(true);
+        let served = loop {
+            let room = self.input.pending().len() < READ_AHEAD_MAX;
+            tokio::select! {
+                biased;
+                served = &mut answer => break served,
+                read = self.read(), if room => match read? {
+                    Some(Read { len: 0, .. }) => return Err(End::Closed),
+                    Some(_) => {}
+                    None => self.wait_until_at_most(WAITING_MAX).await?,
+                },
+            }
+        };
+        self.place.client().note_blocked(false);
+        let mut out = Reply::over(output::borrow(), self.session.resp);
+        match served.reply {
+            Ok(Answer::Bytes(bytes)) => out.raw(&bytes),
+            Ok(Answer::Nothing) => out.null_array(),
+            Err(error) => {
+                self.core.note_error(&error);
+                out.error(&error);
+            }
+        }
+        if self.session.reply != ReplyMode::On {
+            out.truncate(0);
+        }
+        self.session.written = self.session.written.max(served.stamp.batch);
+        self.send(out.into_bytes(), served.stamp).await
+    }
+
     /// Waits for the answer of a command that answers later.
     async fn later(&mut self) -> Result<(), End> {
+        if let Some(blocked) = self.session.blocked.take() {
+            return self.blocked(blocked).await;
+        }
         let Some(Later(answer)) = self.session.later.take() else { return Ok(()) };
         let answer = answer.await;
         let mut out = Reply::over(output::borrow(), self.session.resp);
+        let epoch = self.core.serving.epoch();
+        take_logged();
         if let Err(error) = answer(&mut out) {
             self.core.note_error(&error);
             out.error(&error);
         }
-        self.send(out.into_bytes(), Stamp::default()).await
+        // An answer that changed something waits for it like any other reply.
+        let batch = take_logged();
+        self.session.written = self.session.written.max(batch);
+        self.send(out.into_bytes(), Stamp { batch, under_lease: batch > 0, epoch }).await
     }
 
     /// Sends replies, after one more look at the lease if they tell of data (►9). Replies of commands that were logged

@@ -1,5 +1,6 @@
 //! What all connections and the control path of a node share.
 
+use crate::blocking::Blocking;
 use crate::clients::Clients;
 use crate::cluster::admin::ClusterAdmin;
 use crate::cluster::report::Report;
@@ -15,6 +16,7 @@ use crate::serving::Serving;
 use crate::stats::Stats;
 use crate::stopping::Stopping;
 use crate::store::{Access, Lanes};
+use crate::trace::ServingTrace;
 use arc_swap::ArcSwap;
 use capstan_proto::env::{Boot, Env};
 use capstan_proto::ids::NodeId;
@@ -93,6 +95,8 @@ pub struct NodeCore {
     pub view: ArcSwap<View>,
     /// Who is connected.
     pub clients: Arc<Clients>,
+    /// Who waits for elements.
+    pub blocking: Arc<Blocking>,
     /// Counters.
     pub stats: Stats,
     /// Rates, peaks, errors.
@@ -111,6 +115,8 @@ pub struct NodeCore {
     pub id: OnceLock<NodeId>,
     /// The port that clients reach, once it is bound.
     pub port: OnceLock<u16>,
+    /// Where it is written down what was served when, if anybody wants to know.
+    pub trace: OnceLock<ServingTrace>,
 }
 
 impl NodeCore {
@@ -148,6 +154,7 @@ impl NodeCore {
             topology: ArcSwap::default(),
             view: ArcSwap::from_pointee(view),
             clients: Arc::default(),
+            blocking: Arc::default(),
             stats: Stats::new(),
             gauges: Gauges::default(),
             stopping: Stopping::default(),
@@ -157,6 +164,7 @@ impl NodeCore {
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             id: OnceLock::new(),
             port: OnceLock::new(),
+            trace: OnceLock::new(),
             env,
         })
     }

@@ -6,6 +6,7 @@ pub const REDIS_VERSION: &str = "7.2.4";
 pub const CAPSTAN_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub mod accept;
+pub mod blocking;
 pub mod clients;
 pub mod cluster;
 pub mod commands;
@@ -31,3 +32,5 @@ pub mod session;
 pub mod stats;
 pub mod stopping;
 pub mod store;
+pub mod supervised;
+pub mod trace;

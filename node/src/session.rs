@@ -1,5 +1,6 @@
 //! What a connection remembers between commands. Pure state: who changes it are the commands and `dispatch`.
 
+use crate::blocking::Blocked;
 use crate::clients::Client;
 use crate::commands::Outcome;
 use crate::commands::args::OwnedArgs;
@@ -38,6 +39,10 @@ pub struct Session {
     pub no_touch: bool,
     /// The answer of the last command comes later: no command of this connection runs before it is there.
     pub later: Option<Later>,
+    /// The last command waits for an element: as with `later`.
+    pub blocked: Option<Blocked>,
+    /// EXEC runs its queue: nothing waits.
+    pub executing: bool,
     /// The newest batch that holds something this connection has written: what WAIT waits for.
     pub written: u64,
     /// Close when the replies written so far have left (QUIT, a protocol error).

@@ -24,6 +24,11 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     Exception { command: "OBJECT ENCODING short", capstan: "$8\r\nlistpack\r\n", reason: SMALL_FORMS },
     Exception { command: "OBJECT ENCODING s", capstan: "$8\r\nlistpack\r\n", reason: SMALL_FORMS },
     Exception {
+        command: "LPOS l a RANK -9223372036854775808",
+        capstan: "-ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807\r\n",
+        reason: "7.2 refuses the one rank whose negative does not exist",
+    },
+    Exception {
         command: "OBJECT IDLETIME k",
         capstan: "-ERR Access times are not tracked: this server has no eviction policy but noeviction\r\n",
         reason: "no access clock is kept while nothing can be evicted, and no number is made up",

@@ -59,6 +59,7 @@ scripts! {
     ranges_of_sorted_sets_answer_as_in_redis: "zranges.txt";
     expiry_answers_as_in_redis: "expiry.txt";
     databases_answer_as_in_redis: "databases.txt";
+    blocking_commands_answer_as_in_redis: "blocking.txt";
     transactions_answer_as_in_redis: "transactions.txt";
     wrong_arities_answer_as_in_redis: "arity.txt";
 }

@@ -66,6 +66,16 @@ impl Both {
         self.reply(|| show(args))
     }
 
+    /// One command to both, whose replies are read later.
+    pub(crate) fn write<A: AsRef<[u8]>>(&mut self, args: &[A]) {
+        self.send(&encode(args));
+    }
+
+    /// The next reply of each.
+    pub(crate) fn read(&mut self, place: &str) -> Replies {
+        self.reply(|| place.to_owned())
+    }
+
     /// Many commands in one write to each, then all replies.
     pub(crate) fn pipeline(&mut self, commands: &[Vec<Vec<u8>>]) -> Vec<Replies> {
         let bytes: Vec<u8> = commands.iter().flat_map(|c| encode(c)).collect();

@@ -210,7 +210,8 @@ fn command(rng: &mut SmallRng) -> Vec<Vec<u8>> {
     let mut words: Vec<Vec<u8>> = text.split_whitespace().map(|word| argument(word, rng)).collect();
     match rng.gen_range(0..60) {
         0 => drop(words.pop()),
-        1 => words.push(value(rng)),
+        // Since 7.2 these take one more.
+        1 if !words[0].to_ascii_uppercase().ends_with(b"RANK") => words.push(value(rng)),
         _ => {}
     }
     if words.is_empty() { vec![b"PING".to_vec()] } else { words }

@@ -1,8 +1,8 @@
 //! Scripts: one command a line, quoted as in redis-cli (`"a\x00b"`, `'it'`); `#` starts a comment line.
 //!
 //! A line can start with how to compare (`@near 500`, `@sorted`, `@kind`), with the connection that sends it (`@on b`;
-//! without it, connection `a`), or with `@until REPLY` (ask until both answer these bytes, for what takes time).
-//! A line `== title` empties both servers, opens fresh connections and names what follows.
+//! without it, connection `a`), with `@send` (its reply is read later, by a line `@reply`), or with `@until REPLY` (ask until both answer these bytes, for what takes time).
+//! A line `@blocked N` waits until N clients of each server wait for elements. A line `== title` empties both servers, opens fresh connections and names what follows.
 
 use crate::compare::{Check, same};
 use crate::exceptions;
@@ -19,7 +19,21 @@ struct Line<'a> {
     check: Check,
     connection: &'a str,
     until: Option<&'a str>,
+    action: Action,
     text: &'a str,
+}
+
+/// What a line does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    /// Sends a command and reads its reply.
+    Ask,
+    /// Only sends it.
+    Send,
+    /// Only reads.
+    Reply,
+    /// Waits until so many clients are blocked.
+    Blocked(u32),
 }
 
 /// Runs a script and returns every difference that no exception explains.
@@ -38,7 +52,18 @@ pub(crate) fn run(pair: &mut Pair, name: &str, text: &str, protocol: Protocol) -
         let Some(line) = parse(raw) else { continue };
         let words = words(line.text).unwrap_or_else(|| panic!("{place}: quotes do not match: {raw}"));
         let both = connections.entry(line.connection.to_owned()).or_insert_with(|| pair.connect(protocol));
-        let replies = ask(both, &words, line.until);
+        let replies = match line.action {
+            Action::Ask => ask(both, &words, line.until),
+            Action::Reply => both.read(&place),
+            Action::Send => {
+                both.write(&words);
+                continue;
+            }
+            Action::Blocked(count) => {
+                wait_for_blocked(pair, count, &place);
+                continue;
+            }
+        };
         if !same(line.check, &replies) && !exceptions::explain(line.text, &replies) {
             differences.push(format!(
                 "{place} {raw}\n  redis   {}\n  capstan {}",
@@ -48,6 +73,17 @@ pub(crate) fn run(pair: &mut Pair, name: &str, text: &str, protocol: Protocol) -
         }
     }
     differences
+}
+
+fn wait_for_blocked(pair: &Pair, count: u32, place: &str) {
+    let mut control = pair.connect(Protocol::Resp2);
+    let wanted = format!("\r\nblocked_clients:{count}\r\n");
+    let blocked = |reply: &[u8]| String::from_utf8_lossy(reply).contains(&wanted);
+    let all = wait_until(UNTIL_WITHIN, || {
+        let replies = control.ask(&["INFO", "clients"]);
+        blocked(&replies.redis) && blocked(&replies.capstan)
+    });
+    assert!(all, "{place}: not {count} blocked clients");
 }
 
 fn ask(both: &mut Both, words: &[Vec<u8>], until: Option<&str>) -> Replies {
@@ -62,7 +98,8 @@ fn ask(both: &mut Both, words: &[Vec<u8>], until: Option<&str>) -> Replies {
 }
 
 fn parse(raw: &str) -> Option<Line<'_>> {
-    let mut line = Line { check: Check::Exact, connection: "a", until: None, text: raw.trim() };
+    let mut line =
+        Line { check: Check::Exact, connection: "a", until: None, action: Action::Ask, text: raw.trim() };
     if line.text.is_empty() || line.text.starts_with('#') {
         return None;
     }
@@ -70,8 +107,7 @@ fn parse(raw: &str) -> Option<Line<'_>> {
         let (word, rest) = rest.split_once(' ').unwrap_or((rest, ""));
         let mut rest = rest;
         let mut argument = || {
-            let (argument, after) =
-                rest.split_once(' ').expect("a directive with its argument and a command");
+            let (argument, after) = rest.split_once(' ').unwrap_or((rest, ""));
             rest = after;
             argument
         };
@@ -80,6 +116,9 @@ fn parse(raw: &str) -> Option<Line<'_>> {
             "sorted" => line.check = Check::Sorted,
             "kind" => line.check = Check::Kind,
             "on" => line.connection = argument(),
+            "send" => line.action = Action::Send,
+            "reply" => line.action = Action::Reply,
+            "blocked" => line.action = Action::Blocked(argument().parse().expect("@blocked takes a number")),
             "until" => line.until = Some(argument()),
             other => panic!("no directive @{other}"),
         }

@@ -20,6 +20,7 @@ pub fn of(client: &Client, now: Boot, command: impl Fn(usize) -> Option<String>)
         (client.readonly.load(Relaxed), 'r'),
         (multi >= 0, 'x'),
         (client.no_evict.load(Relaxed), 'e'),
+        (client.blocked.load(Relaxed), 'b'),
         (client.no_touch.load(Relaxed), 'T'),
     ] {
         if set {

@@ -98,3 +98,6 @@ async fn wait_for_lease(life: &Life) {
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 use super::life::Life;
 use super::role::{self, Duty, Step};
 use super::view::{Standing, View};
+use crate::blocking::{self, Why};
 use crate::core::NodeCore;
 use crate::log::Required;
 use crate::replication::Receiver;
@@ -25,6 +26,7 @@ pub fn show(core: &NodeCore, topology: Arc<Topology>, me: (NodeId, Option<Incarn
         lag_max: Duration::from_secs(topology.setting_number(MIN_REPLICAS_MAX_LAG)),
     });
     core.install(View::new(topology, me.0, me.1, standing, core.env.clock.wall()));
+    blocking::release_all(core, Why::SlotsLeft);
 }
 
 /// Installs what the watch brings, one state after the other, the newest only. Ends when the watch does.
@@ -45,11 +47,7 @@ pub async fn run(life: Arc<Life>, mut states: watch::Receiver<Arc<Topology>>) {
             tracing::info!(%version, ?lead, lease_ended = lost, "the role of this node has changed");
             lead.iter().for_each(|lead| life.report.epoch_begins(lead.epoch));
         }
-        let mut installed = true;
-        for step in role::steps(&before, &duty) {
-            installed &= take(&life, &topology, step, &mut receiver).await;
-        }
-        if !installed {
+        if !take_all(&life, &topology, &role::steps(&before, &duty), &mut receiver).await {
             // Without every lane locked nothing is in force: the lease runs out by itself.
             tracing::error!(%version, "a cluster state could not be installed");
             continue;
@@ -65,6 +63,21 @@ pub async fn run(life: Arc<Life>, mut states: watch::Receiver<Arc<Topology>>) {
             tracing::error!(%error, "the cluster state is not on disk");
         }
     }
+}
+
+/// Takes the steps one after the other; false if one could not be taken: then none after it is.
+async fn take_all(
+    life: &Arc<Life>,
+    topology: &Arc<Topology>,
+    steps: &[Step],
+    receiver: &mut Option<Receiver>,
+) -> bool {
+    for step in steps {
+        if !take(life, topology, *step, receiver).await {
+            return false;
+        }
+    }
+    true
 }
 
 /// Takes one step of a change of roles; false if it could not be taken.

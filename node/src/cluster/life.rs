@@ -75,6 +75,7 @@ pub struct Life {
     /// How this node is reached.
     pub addresses: ArcSwap<Addresses>,
     lease: Mutex<NodeLease>,
+    heard: AtomicU64,
     ttl_ms: AtomicU64,
 }
 
@@ -109,6 +110,7 @@ impl Life {
             addresses,
             lease: Mutex::new(NodeLease::new(node, incarnation, core.env.rules)),
             ttl_ms: AtomicU64::new(LEASE_TTL_DEFAULT_MS),
+            heard: AtomicU64::new(0),
             core,
         };
         life.with_lease(|_, _| ());
@@ -123,6 +125,17 @@ impl Life {
         self.core.serving.set_until(lease.until().unwrap_or_default());
         self.core.serving.set_epoch(lease.lead().map(|lead| lead.epoch).unwrap_or_default());
         done
+    }
+
+    /// The meta leader has answered.
+    pub fn note_heard(&self) {
+        self.heard.store(self.core.env.clock.boot().0, Ordering::Relaxed);
+    }
+
+    /// When the meta leader answered last.
+    #[must_use]
+    pub fn heard(&self) -> Boot {
+        Boot(self.heard.load(Ordering::Relaxed))
     }
 
     /// The TTL in force, as the meta leader said last.

@@ -12,6 +12,7 @@ pub mod heartbeat;
 pub mod identity;
 pub mod install;
 pub mod lease;
+pub mod leaving;
 pub mod life;
 pub mod propose;
 pub mod register;

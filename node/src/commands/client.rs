@@ -3,6 +3,7 @@
 use super::client_filter::Filter;
 use super::table::ArgKind;
 use super::{Arg, Args, Ctx, Flags, Group, Outcome, Spec, help, lookup};
+use crate::blocking::Unblock;
 use crate::clients::{Client, line};
 use crate::resp::Error;
 use crate::session::ReplyMode;
@@ -172,6 +173,21 @@ static SUBCOMMANDS: &[Spec] = &[
         run: setname,
         ..BASE
     },
+    Spec {
+        name: "unblock",
+        arity: -3,
+        flags: ADMIN,
+        since: "5.0.0",
+        complexity: "O(log N) where N is the number of client connections",
+        summary: "Unblocks a client blocked by a blocking command from a different connection.",
+        args: &[
+            Arg::integer("client-id"),
+            Arg::one_of("unblock-type", &[Arg::word("timeout", "TIMEOUT"), Arg::word("error", "ERROR")])
+                .optional(),
+        ],
+        run: unblock,
+        ..BASE
+    },
 ];
 
 const HELP: &[&str] = &[
@@ -211,6 +227,8 @@ const HELP: &[&str] = &[
     "    * LIB-VER: the client lib version.",
     "SETNAME <name>",
     "    Assign the name <name> to the current connection.",
+    "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+    "    Unblock the specified blocked client.",
 ];
 
 /// The connection's own record. Every connection has one; only a session made by a test has not.
@@ -302,6 +320,20 @@ fn kill(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         (true, _) => ctx.out.ok(),
         (false, _) => ctx.out.int(killed),
     }
+    Ok(())
+}
+
+fn unblock(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let how = match args.len() {
+        3 => Unblock::Timeout,
+        4 if args.is(3, "TIMEOUT") => Unblock::Timeout,
+        4 if args.is(3, "ERROR") => Unblock::Error,
+        4 => return Err(Error::err("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
+        _ => return Err(Error::Syntax),
+    };
+    let id = args.int(2)?;
+    let waited = u64::try_from(id).is_ok_and(|id| ctx.core.blocking.unblock(id, how));
+    ctx.out.int(i64::from(waited));
     Ok(())
 }
 

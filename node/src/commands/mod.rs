@@ -26,6 +26,7 @@ pub mod keys;
 pub mod limits;
 pub mod list;
 pub mod lookup;
+mod patience;
 mod sample;
 pub mod server;
 pub mod set;

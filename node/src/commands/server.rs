@@ -5,6 +5,7 @@ use crate::core::Role;
 use crate::info::replication::ReplicationFacts;
 use crate::info::{self, facts::Facts, text};
 use crate::resp::Error;
+use crate::stopping::Hurry;
 use crate::store::lane::{DatabaseCount, LaneStats};
 
 /// What every row of this family has in common.
@@ -121,17 +122,19 @@ fn role(ctx: &mut Ctx<'_>, _: Args<'_>) -> Outcome {
 }
 
 fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    let (mut save, mut nosave, mut hurry, mut abort) = (false, false, false, false);
+    let (mut save, mut nosave, mut now, mut force, mut abort) = (false, false, false, false, false);
     for at in 1..args.len() {
         match () {
             () if args.is(at, "save") => save = true,
             () if args.is(at, "nosave") => nosave = true,
-            () if args.is(at, "now") || args.is(at, "force") => hurry = true,
+            () if args.is(at, "now") => now = true,
+            // Overrules what would speak against stopping; a node that keeps nothing on disk has no such thing.
+            () if args.is(at, "force") => force = true,
             () if args.is(at, "abort") => abort = true,
             () => return Err(Error::Syntax),
         }
     }
-    if save && nosave || abort && (save || nosave || hurry) {
+    if save && nosave || abort && (save || nosave || now || force) {
         return Err(Error::Syntax);
     }
     if abort {
@@ -146,6 +149,6 @@ fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     tracing::info!(client = ctx.session.client.as_ref().map(|client| client.id), "SHUTDOWN");
     // As in Redis nothing is answered: the connection just ends.
     ctx.session.closing = true;
-    ctx.core.stopping.begin();
+    ctx.core.stopping.shut_down(if now { Hurry::Yes } else { Hurry::No });
     Ok(())
 }

@@ -17,11 +17,13 @@ pub static FAMILIES: &[&[Spec]] = &[
     super::hash::ROWS,
     super::keys::EXPIRY_ROWS,
     super::keys::ROWS,
+    super::list::BLOCKING_ROWS,
     super::list::ROWS,
     super::server::ROWS,
     super::set::ROWS,
     super::string::ROWS,
     super::transaction::ROWS,
+    super::zset::BLOCKING_ROWS,
     super::zset::RANGE_ROWS,
     super::zset::ROWS,
 ];

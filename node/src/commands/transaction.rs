@@ -60,7 +60,9 @@ fn run_queue(ctx: &mut Ctx<'_>, multi: &Multi) {
         // SELECT may have been one of them.
         ctx.data.set_db(ctx.session.db);
         let before = ctx.out.len();
+        ctx.session.executing = true;
         let mut outcome = (command.spec.run)(ctx, args.args());
+        ctx.session.executing = false;
         if ctx.session.later.take().is_some() {
             // It would answer after it has waited, and nothing waits while lanes are held.
             outcome = Err(Error::NotInMulti);

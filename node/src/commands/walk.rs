@@ -114,6 +114,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
 
 /// The same for the rows of collections.
 const COLLECTIONS: &[(&str, &[&str])] = &[
+    ("blmove", &["BLMOVE {t}list {t}last LEFT RIGHT 0"]),
+    ("blmpop", &["BLMPOP 0 1 {t}list LEFT"]),
+    ("blpop", &["BLPOP list 0", "BLPOP {t}last 0"]),
+    ("brpop", &["BRPOP list 0"]),
+    ("brpoplpush", &["BRPOPLPUSH {t}list {t}last 0"]),
+    ("bzmpop", &["BZMPOP 0 1 {t}z MAX"]),
+    ("bzpopmax", &["BZPOPMAX zset 0"]),
+    ("bzpopmin", &["BZPOPMIN zset 0", "BZPOPMIN {t}zone 0"]),
     ("hdel", &["HDEL hash f nofield", "HDEL lone f"]),
     ("hexists", &["HEXISTS hash f"]),
     ("hget", &["HGET hash f"]),

@@ -32,6 +32,8 @@ pub struct ClientFacts {
     pub count: u64,
     /// How many there may be.
     pub most: u64,
+    /// How many wait for elements.
+    pub blocked: u64,
     /// Bytes in all their buffers.
     pub buffers: u64,
     /// The largest request buffer and the largest reply buffer ever seen.
@@ -132,6 +134,7 @@ fn clients_and_memory(core: &NodeCore) -> (ClientFacts, MemoryFacts) {
     let clients = ClientFacts {
         count: core.clients.count().into(),
         most: core.config.size(Key::Maxclients),
+        blocked: core.blocking.count() as u64,
         buffers,
         largest: core.gauges.client_buffers(largest.0, largest.1),
     };

@@ -82,7 +82,7 @@ fn clients(text: &mut Text, facts: &Facts) {
         ("maxclients", clients.most),
         ("client_recent_max_input_buffer", clients.largest.0),
         ("client_recent_max_output_buffer", clients.largest.1),
-        ("blocked_clients", 0),
+        ("blocked_clients", clients.blocked),
         ("tracking_clients", 0),
         ("clients_in_timeout_table", 0),
         ("total_blocking_keys", 0),

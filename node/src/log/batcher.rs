@@ -179,11 +179,8 @@ impl Log {
         // What was left of a batch in the middle is among the closed.
         drain.left = LaneBits::default();
         self.seal_closed(drain);
-        let last = self.shared.lock().ring.last().batch.0;
-        if last >= drain.next {
-            // What a primary has sent meanwhile.
-            drain.next = last + 1;
-        }
+        // Whatever this node was meanwhile, its log goes on where it ends: a replica's was received, or copied.
+        drain.next = self.shared.lock().ring.last().batch.0 + 1;
         tagging.set_open(drain.next);
     }
 

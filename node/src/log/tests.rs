@@ -310,6 +310,26 @@ fn a_promoted_replica_goes_on_where_the_log_it_received_ends() {
 }
 
 #[test]
+fn a_former_primary_that_was_copied_anew_goes_on_where_the_copy_ends() {
+    let (lanes, log) = primary(4);
+    for i in 0..20u8 {
+        write(&lanes, &[i], b"");
+        log.drain();
+    }
+    log.step_down();
+    // The new primary's log is shorter: the tail is lost.
+    let opened = EpochStart { epoch: ShardEpoch(2), first: BatchNumber(8) };
+    let copied = Position { epoch: ShardEpoch(2), batch: BatchNumber(9) };
+    log.start_over(copied, vec![EpochStart { epoch: ShardEpoch(1), first: BatchNumber(1) }, opened]);
+    log.open_epoch(ShardEpoch(3));
+    log.set_wanted(Wanted::Yes);
+    assert_eq!(write(&lanes, b"a", b""), 11);
+    log.drain();
+    let numbers: Vec<_> = log.read_after(copied, usize::MAX).expect("held").iter().map(Frame::number).collect();
+    assert_eq!(numbers, [10, 11]);
+}
+
+#[test]
 fn a_time_without_a_log_sends_every_replica_of_before_to_a_copy() {
     let (lanes, log) = primary(4);
     write(&lanes, b"a", b"1");

@@ -127,6 +127,15 @@ pub enum Change<'a> {
     },
 }
 
+impl Change<'_> {
+    /// Whether somebody may wait for what this brings (BLPOP and its kin).
+    #[inline]
+    #[must_use]
+    pub const fn brings_an_element(&self) -> bool {
+        matches!(self, Self::ListPush { .. } | Self::ListInsert { .. } | Self::ZsetSet { .. })
+    }
+}
+
 /// Indices of list elements, four bytes each, little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Indices<'a>(&'a [u8]);

@@ -14,6 +14,7 @@ use super::hash::Hasher;
 use super::log::{PendingLog, Tagging};
 use super::raw::Entry;
 use super::reclaim::Reclaimer;
+use super::waiting::Waiting;
 use super::watch::Watchers;
 use crate::commands::args::Key;
 use capstan_proto::env::UnixMs;
@@ -127,6 +128,8 @@ pub struct Lane {
     pub(super) hasher: Hasher,
     /// Counted by reads.
     pub stats: LaneStats,
+    /// Who waits for keys of this lane.
+    pub waiting: Waiting,
     /// Who watches keys of this lane.
     pub watchers: Watchers,
     pub(super) log: PendingLog,
@@ -162,6 +165,7 @@ impl Lane {
             databases: vec![DatabaseCount::default(); databases],
             hasher,
             stats: LaneStats::default(),
+            waiting: Waiting::default(),
             watchers: Watchers::default(),
             log: PendingLog::new(number, tagging),
             reclaimer,

@@ -14,6 +14,7 @@ pub mod rebuild;
 pub mod reclaim;
 pub mod shadow;
 pub mod slot_stream;
+pub mod waiting;
 pub mod watch;
 
 pub use effect::{Change, Effect, NodeWide};
@@ -24,6 +25,7 @@ pub use raw::Entry;
 use crate::commands::args::Key;
 use capstan_proto::env::UnixMs;
 use capstan_proto::slot::{SLOTS, Slot};
+use waiting::Ready;
 use watch::{Watched, WatchedKey};
 
 /// The keyspace as one command sees it.
@@ -33,6 +35,8 @@ pub struct Data<'a> {
     locked: Locked<'a>,
     db: u8,
     now: UnixMs,
+    /// Keys that somebody waits for and that have been pushed to.
+    ready: Option<Box<Vec<Ready>>>,
 }
 
 /// Which lanes a command holds.
@@ -51,7 +55,7 @@ impl<'a> Data<'a> {
     #[inline]
     #[must_use]
     pub const fn new(lanes: &'a Lanes, locked: Locked<'a>, db: u8, now: UnixMs) -> Self {
-        Self { lanes, locked, db, now }
+        Self { lanes, locked, db, now, ready: None }
     }
 
     /// Gives the locks on, to the next command of a transaction.
@@ -207,6 +211,9 @@ impl<'a> Data<'a> {
                 self.lanes.apply_node_wide(record);
             }
         }
+        if let NodeWide::SwapDb(a, b) = record {
+            self.note_swapped([a, b]);
+        }
     }
 
     /// A key's entry, if it is there and has not expired. Counts a hit or a miss, as a read does.
@@ -249,6 +256,66 @@ impl<'a> Data<'a> {
     pub fn apply(&mut self, key: Key<'_>, change: Change<'_>) {
         let db = self.db;
         let effect = Effect { slot: key.slot, db, key: key.bytes, change };
-        self.lane(key.slot).apply_hashed(key.hash, &effect);
+        let lane = self.lane(key.slot);
+        lane.apply_hashed(key.hash, &effect);
+        if change.brings_an_element() && lane.waiting.is_wanted(db, key.bytes) {
+            self.note_ready(key);
+        }
+    }
+
+    /// Whether somebody waits for what was put into a key.
+    #[inline]
+    #[must_use]
+    pub const fn has_ready(&self) -> bool {
+        self.ready.is_some()
+    }
+
+    /// Something was put into a key that somebody waits for.
+    #[cold]
+    pub fn note_ready(&mut self, key: Key<'_>) {
+        let ready = Ready { db: self.db, slot: key.slot, hash: key.hash, bytes: key.bytes.into() };
+        let all = self.ready.get_or_insert_default();
+        if all.last() != Some(&ready) {
+            all.push(ready);
+        }
+    }
+
+    /// The first of these keys.
+    pub fn take_ready(&mut self) -> Option<Ready> {
+        let all = self.ready.as_mut()?;
+        if all.is_empty() {
+            self.ready = None;
+            return None;
+        }
+        Some(all.remove(0))
+    }
+
+    /// Whether the lane of a slot is held, or can be taken without letting another one go.
+    #[must_use]
+    pub fn holds(&self, slot: Slot) -> bool {
+        let number = self.lanes.of(slot);
+        match &self.locked {
+            Locked::One(held) => held.number() == number,
+            Locked::Many(held) => held[number].is_some(),
+            Locked::Roaming(_) => true,
+        }
+    }
+
+    /// The batch of what was last changed in the lane of a slot, while it is held; 0: nothing was logged.
+    pub fn newest_batch(&mut self, slot: Slot) -> u64 {
+        self.lane(slot).pending_log().tag()
+    }
+
+    /// After two databases have changed places: whoever waits in one may find something now.
+    fn note_swapped(&mut self, databases: [u8; 2]) {
+        let home = self.db;
+        let mut wanted = Vec::new();
+        self.each_lane(|lane| wanted.append(&mut lane.waiting.keys(|db| databases.contains(&db))));
+        for (db, key) in wanted {
+            self.db = db;
+            let hash = self.lanes.hash(&key);
+            self.note_ready(Key { bytes: &key, slot: Slot::of_key(&key), hash });
+        }
+        self.db = home;
     }
 }

@@ -146,7 +146,7 @@ pub(in crate::commands) fn mpop_count(args: Args<'_>, from: usize) -> Result<usi
 }
 
 /// Pops from the first key that has a list, and answers key and elements. Whether there was one.
-fn pop_first(ctx: &mut Ctx<'_>, args: Args<'_>, end: End, count: usize) -> Result<bool, Error> {
+pub(super) fn pop_first(ctx: &mut Ctx<'_>, args: Args<'_>, end: End, count: usize) -> Result<bool, Error> {
     for key in args.keys() {
         let Some(list) = typed::list(ctx.data.peek(key))? else { continue };
         ctx.out.array(2);

@@ -1,5 +1,7 @@
 //! Lists. Effects say what happened at which end, or at which index; when the last element goes, so does the key.
 
+mod blocking;
+mod blocking_rows;
 mod ends;
 mod middle;
 mod moves;
@@ -7,6 +9,7 @@ mod positions;
 mod read;
 mod rows;
 
+pub use blocking_rows::ROWS as BLOCKING_ROWS;
 pub(super) use ends::mpop_count;
 pub(super) use read::between;
 pub use rows::ROWS;

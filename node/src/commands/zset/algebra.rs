@@ -2,7 +2,7 @@
 //! scores are all 1.
 
 use super::{Shown, begin, element, replace};
-use crate::commands::args::{Key, parse_int};
+use crate::commands::args::{Key, parse_float, parse_int};
 use crate::commands::{Args, Ctx, Outcome};
 use crate::resp::Error;
 use crate::store::Data;
@@ -145,7 +145,7 @@ impl Options {
             let left = args.len() - i;
             if weighs && left > keys && args.is(i, "WEIGHTS") {
                 for (n, weight) in options.weights.iter_mut().enumerate() {
-                    let read = crate::numbers::double::read(args.at(i + 1 + n));
+                    let read = parse_float(args.at(i + 1 + n));
                     *weight = read.ok_or_else(|| Error::err("weight value is not a float"))?;
                 }
                 i += keys;

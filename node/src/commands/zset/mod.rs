@@ -2,6 +2,8 @@
 
 mod add;
 mod algebra;
+mod blocking;
+mod blocking_rows;
 mod bounds;
 mod pick;
 mod pop;
@@ -11,18 +13,18 @@ mod read;
 mod remove;
 mod rows;
 
+pub use blocking_rows::ROWS as BLOCKING_ROWS;
 pub use range_rows::ROWS as RANGE_ROWS;
 pub use rows::ROWS;
 
-use crate::commands::args::Key;
-use crate::numbers::double;
+use crate::commands::args::{Key, parse_float};
 use crate::resp::{Error, Reply, Resp};
 use crate::store::object::{Score, zset::Element};
 use crate::store::{Change, Data};
 
 /// An argument as a score.
 fn score(text: &[u8]) -> Result<Score, Error> {
-    double::read(text).and_then(Score::new).ok_or(Error::NotFloat)
+    parse_float(text).and_then(Score::new).ok_or(Error::NotFloat)
 }
 
 /// How elements are shown.

@@ -19,7 +19,7 @@ pub(super) enum Side {
 
 impl Side {
     /// The ranks of so many elements at this end.
-    fn ranks(self, zset: &Zset, count: usize) -> (usize, usize) {
+    pub(super) fn ranks(self, zset: &Zset, count: usize) -> (usize, usize) {
         let count = count.min(zset.len());
         match self {
             Self::Min => (0, count),

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-/// A score. Never NaN; 0 and -0 are equal, and each is kept as it was given.
+/// A score. Never NaN, and never -0: Redis' small sorted sets keep 0 for it.
 #[derive(Debug, Clone, Copy)]
 pub struct Score(f64);
 
@@ -10,7 +10,8 @@ impl Score {
     /// A number as a score, unless it is none.
     #[must_use]
     pub const fn new(value: f64) -> Option<Self> {
-        if value.is_nan() { None } else { Some(Self(value)) }
+        // Adding 0 makes 0 of -0 and changes nothing else.
+        if value.is_nan() { None } else { Some(Self(value + 0.0)) }
     }
 
     /// The number.
@@ -59,7 +60,7 @@ fn scores_are_ordered_and_nan_is_none() {
     let score = |value| Score::new(value).expect("a number");
     assert!(Score::new(f64::NAN).is_none());
     assert!(score(f64::NEG_INFINITY) < score(-1.0) && score(1.0) < score(f64::INFINITY));
-    assert_eq!(score(0.0), score(-0.0));
+    assert!(score(-0.0).value().is_sign_positive());
     assert_eq!(score(f64::INFINITY).plus(score(f64::NEG_INFINITY)), score(0.0));
     assert_eq!(score(f64::INFINITY).times(0.0), score(0.0));
 }
