@@ -92,10 +92,12 @@ async fn take(
 ) -> bool {
     let core = Arc::clone(&life.core);
     let done = match step {
-        Step::StopReceiver => match receiver.take() {
-            Some(receiver) => Some(receiver.stop_and_join().await),
-            None => Some(()),
-        },
+        Step::StopReceiver => {
+            if let Some(receiver) = receiver.take() {
+                receiver.stop_and_join().await;
+            }
+            Some(())
+        }
         Step::Receive(source) => {
             let started = Receiver::start(&core, source.shard, source.primary, source.epoch);
             *receiver = Some(started);

@@ -187,7 +187,11 @@ impl Log {
     /// it is gone.
     pub fn follow(self: &Arc<Self>, who: NodeId, incarnation: Incarnation, out: FollowerOut) -> Follower {
         let slot = Arc::new(Slot::new(who, incarnation, out));
-        self.shared.lock().followers.push(slot.clone());
+        let mut shared = self.shared.lock();
+        // One that came back before its old connection was given up counts once.
+        shared.followers.extract_if(.., |earlier| earlier.is_of(who)).for_each(|earlier| earlier.end());
+        shared.followers.push(slot.clone());
+        drop(shared);
         self.progress.notify_waiters();
         Follower::new(self.clone(), slot)
     }
