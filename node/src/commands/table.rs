@@ -19,6 +19,7 @@ pub static FAMILIES: &[&[Spec]] = &[
     super::keys::ROWS,
     super::list::BLOCKING_ROWS,
     super::list::ROWS,
+    super::replication::ROWS,
     super::server::ROWS,
     super::set::ROWS,
     super::string::ROWS,
