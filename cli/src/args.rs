@@ -67,6 +67,10 @@ pub(crate) enum Verb {
     Join(JoinArgs),
     /// Gives slots that nobody owns to a shard
     AddSlots(AddSlotsArgs),
+    /// Makes another replica the primary of a shard, without losing anything that was acknowledged
+    Failover(FailoverArgs),
+    /// Moves all that a node leads to other nodes, and keeps it from leading anything until --end
+    Drain(DrainArgs),
     /// Shows what became of a request whose answer was lost (exit code 3)
     Outcome(OutcomeArgs),
 }
@@ -296,6 +300,34 @@ pub(crate) struct AddSlotsArgs {
     /// Slots: `77` or `0-5460`
     #[arg(required = true, value_name = "SLOT|FIRST-LAST")]
     pub(crate) slots: Vec<String>,
+    #[command(flatten)]
+    pub(crate) request: Request,
+}
+
+#[derive(Args)]
+pub(crate) struct FailoverArgs {
+    /// The shard: its number, its id, or the start of it
+    pub(crate) shard: String,
+    /// The replica that takes over: its id, the start of it, or its address; default: the one that has most
+    #[arg(long, value_name = "NODE")]
+    pub(crate) to: Option<String>,
+    /// Gives up what the replica lacks. The old primary's end is waited for all the same, up to its lease's
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) request: Request,
+}
+
+#[derive(Args)]
+pub(crate) struct DrainArgs {
+    /// The node: its id, the start of it, or its address
+    pub(crate) node: String,
+    /// Ends it: the node may lead again
+    #[arg(long)]
+    pub(crate) end: bool,
+    /// Waits at most this many seconds until the node leads nothing
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) wait: u64,
     #[command(flatten)]
     pub(crate) request: Request,
 }

@@ -49,6 +49,8 @@ fn run(verb: Verb, settings: args::Settings) -> Ended {
         Verb::Settings(args) => admin::run(admin::Verb::Settings(args)),
         Verb::Join(args) => admin::run(admin::Verb::Join(args)),
         Verb::AddSlots(args) => admin::run(admin::Verb::AddSlots(args)),
+        Verb::Failover(args) => admin::run(admin::Verb::Failover(args)),
+        Verb::Drain(args) => admin::run(admin::Verb::Drain(args)),
         Verb::Outcome(args) => admin::run(admin::Verb::Outcome(args)),
     }
 }

@@ -7,8 +7,9 @@ use capstan_node::config::load;
 use capstan_node::core::NodeCore;
 use capstan_proto::auth::Secret;
 use capstan_proto::env::{Boot, Env};
-use capstan_proto::ids::NodeId;
+use capstan_proto::ids::{NodeId, SpawnToken};
 use capstan_proto::rpc::v1::admin_client::AdminClient;
+use capstan_proto::rpc::v1::nodes_client::NodesClient;
 use capstan_proto::rpc::{redirect, transport, v1};
 use capstan_proto::slot::Slot;
 use std::net::TcpListener;
@@ -148,6 +149,33 @@ impl Metas {
         self.ask(state).await
     }
 
+    /// All that has been decided, oldest first.
+    pub(crate) async fn history(&self) -> Vec<v1::HistoryEvent> {
+        let asked = async |mut admin: AdminClient<_>| {
+            let request = v1::HistoryRequest { linearizable: true, ..v1::HistoryRequest::default() };
+            admin.history(request).await.map(tonic::Response::into_inner)
+        };
+        self.ask(asked).await.events
+    }
+
+    /// A supervisor's word that the process with this token has ended.
+    pub(crate) async fn dead(&self, node: NodeId, token: SpawnToken) -> v1::DeadReply {
+        let request = v1::DeadRequest { node: node.0.to_vec().into(), token: token.0.to_vec().into() };
+        let asking = async {
+            loop {
+                for peer in &self.peers {
+                    let made = transport::channel(&Env::real(), &Secret::NONE, &peer.address);
+                    let asked = NodesClient::new(made.expect("an address")).dead(request.clone()).await;
+                    if let Ok(reply) = asked {
+                        return reply.into_inner();
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, asking).await.expect("the meta group answers")
+    }
+
     pub(crate) async fn propose(&self, verb: v1::verb::Verb) {
         let mut id = [0; 16];
         Env::real().random.fill(&mut id);
@@ -243,8 +271,14 @@ impl Node {
     }
 
     /// Ends it as a process ends, and waits until its folder is free.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(mut self) {
+        self.end().await;
+    }
+
+    /// The same for a node that is looked at afterwards.
+    pub(crate) async fn end(&mut self) {
         self.core.stopping.begin();
-        self.running.await.expect("it does not panic").expect("it ends when it is told to");
+        let ended = (&mut self.running).await;
+        ended.expect("it does not panic").expect("it ends when it is told to");
     }
 }

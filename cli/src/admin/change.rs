@@ -41,7 +41,12 @@ pub(super) async fn propose(client: &mut Client, change: Change) -> Result<Ended
     answer(request, &reply, &change.said, change.json)
 }
 
-fn answer(request: RequestId, reply: &v1::ProposeReply, said: &str, json: bool) -> Result<Ended, Ended> {
+pub(super) fn answer(
+    request: RequestId,
+    reply: &v1::ProposeReply,
+    said: &str,
+    json: bool,
+) -> Result<Ended, Ended> {
     if !reply.done {
         return Err(Ended::refused(format!("refused: {} ({})", reply.rejected_why, reply.rejected_code)));
     }

@@ -1,6 +1,7 @@
 //! CLUSTER and the words that go with it: READONLY, READWRITE, ASKING. Answered from this node's view of the cluster
 //! state; what would change the cluster is refused with the name of the admin verb that does it.
 
+mod failover;
 mod rows;
 
 pub use rows::ROWS;
@@ -159,6 +160,8 @@ const HELP: &[&str] = &[
     "    Return number of failure reports for <node-id>.",
     "COUNTKEYSINSLOT <slot>",
     "    Return the number of keys in <slot>.",
+    "FAILOVER [FORCE|TAKEOVER]",
+    "    Promote current replica node to being a master.",
     "GETKEYSINSLOT <slot> <count>",
     "    Return key names stored by current node in a slot.",
     "INFO",

@@ -76,7 +76,6 @@ fn a_verb_that_changes_the_cluster_names_what_does_it_here() {
         ("cluster forget abc", "the meta group decides it"),
         ("cluster setslot 1 stable", "the meta group decides it"),
         ("cluster reset", "the meta group decides it"),
-        ("cluster failover", "the meta group decides it"),
     ] {
         let told = desk.say(words);
         assert!(told.starts_with("-ERR CLUSTER ") && told.contains(verb), "{words}: {told}");
