@@ -17,6 +17,7 @@ pub static FAMILIES: &[&[Spec]] = &[
     super::hash::ROWS,
     super::keys::EXPIRY_ROWS,
     super::keys::ROWS,
+    super::keys::SORT_ROWS,
     super::list::BLOCKING_ROWS,
     super::list::ROWS,
     super::replication::ROWS,
