@@ -9,8 +9,8 @@ mod listen;
 
 use crate::accept;
 use crate::cluster::control::{self, ControlConfig, ControlError};
-use crate::cluster::leaving;
 use crate::cluster::identity::{Folder, FolderError};
+use crate::cluster::leaving;
 use crate::config::{Config, Key};
 use crate::core::{Mode, NodeCore};
 use crate::replication::peer_port;

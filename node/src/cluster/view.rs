@@ -248,7 +248,7 @@ impl View {
             None => Access::Unassigned,
             Some(shard) if self.leads(shard) && self.is_up() => match shard.phase {
                 ShardPhase::Steady => Access::Mine,
-                ShardPhase::Planned { .. } => Access::Held,
+                ShardPhase::Planned { .. } | ShardPhase::Forced { .. } => Access::Held,
             },
             Some(shard) if shard.replicas.contains(&self.me) => Access::Replica,
             Some(_) => Access::Elsewhere,

@@ -325,7 +325,8 @@ fn a_former_primary_that_was_copied_anew_goes_on_where_the_copy_ends() {
     log.set_wanted(Wanted::Yes);
     assert_eq!(write(&lanes, b"a", b""), 11);
     log.drain();
-    let numbers: Vec<_> = log.read_after(copied, usize::MAX).expect("held").iter().map(Frame::number).collect();
+    let numbers: Vec<_> =
+        log.read_after(copied, usize::MAX).expect("held").iter().map(Frame::number).collect();
     assert_eq!(numbers, [10, 11]);
 }
 

@@ -105,9 +105,8 @@ fn say(core: &NodeCore, line: &str) -> Result<String, Step> {
     input.filled(line.len());
     let mut out = Reply::over(Vec::new(), session.resp);
     let mut ran = Ran::default();
-    let step = Scratch::with(|scratch| {
-        dispatch::run(core, &mut session, &mut input, &mut out, scratch, &mut ran)
-    });
+    let step =
+        Scratch::with(|scratch| dispatch::run(core, &mut session, &mut input, &mut out, scratch, &mut ran));
     match step {
         Step::Drained => Ok(String::from_utf8_lossy(out.bytes()).into_owned()),
         step => Err(step),
@@ -180,7 +179,10 @@ async fn an_attempt_that_ends_without_a_promotion_gives_the_clients_back_once_th
     follower.acked(core.log.last().batch.0, 0);
     until("handed over", || core.report.told().handed_over.is_some()).await;
     scene.set_phase(ShardPhase::Steady).await;
-    assert!(matches!(say(&core, &format!("GET {KEY}\n")), Err(Step::Held)), "no lease yet, and no error for it");
+    assert!(
+        matches!(say(&core, &format!("GET {KEY}\n")), Err(Step::Held)),
+        "no lease yet, and no error for it"
+    );
     scene.grant();
     until("released", || core.hold.patience(core.env.clock.boot()) == Patience::NoHold).await;
     assert_eq!(say(&core, &format!("GET {KEY}\n")).expect("served"), "$-1\r\n");
