@@ -5,6 +5,7 @@
 
 use capstan_proto::ids::RequestId;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Where the meta servers of a dev cluster listen unless it was started elsewhere.
@@ -26,7 +27,7 @@ pub(crate) struct Cli {
     /// What servers log: error, warn, info, debug, or a list like `info,capstan_node=debug`
     #[arg(long, global = true, env = "CAPSTAN_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
-    /// For `dev`'s children: a session of their own, and no life after this process
+    /// For `dev`'s children: a session of their own, no life after this process, and workers' numbers on stdout
     #[arg(long, global = true, hide = true, value_name = "PID")]
     pub(crate) die_with: Option<u32>,
 }
@@ -67,6 +68,10 @@ pub(crate) enum Verb {
     Join(JoinArgs),
     /// Gives slots that nobody owns to a shard
     AddSlots(AddSlotsArgs),
+    /// Makes another replica the primary of a shard, without losing anything that was acknowledged
+    Failover(FailoverArgs),
+    /// Moves all that a node leads to other nodes, and keeps it from leading anything until --end
+    Drain(DrainArgs),
     /// Shows what became of a request whose answer was lost (exit code 3)
     Outcome(OutcomeArgs),
 }
@@ -109,12 +114,15 @@ pub(crate) struct DevArgs {
     /// How many shards; default 3
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=50))]
     pub(crate) shards: Option<u16>,
-    /// Replicas of each shard; default 0
-    #[arg(long, value_parser = clap::value_parser!(u16).range(0..=1))]
+    /// Replicas of each shard; default 1
+    #[arg(long, value_parser = clap::value_parser!(u16).range(0..=5))]
     pub(crate) replicas: Option<u16>,
     /// How many meta servers; default 3
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=9))]
     pub(crate) meta: Option<u16>,
+    /// For checkers: each data node writes logs/NAME.serving, see `capstan node --trace-serving`
+    #[arg(long, hide = true)]
+    pub(crate) trace_serving: bool,
 }
 
 #[derive(Args)]
@@ -125,6 +133,15 @@ pub(crate) struct NodeArgs {
     /// The file with the cluster secret
     #[arg(long, env = "CAPSTAN_SECRET_FILE", value_name = "FILE")]
     pub(crate) secret_file: Option<PathBuf>,
+    /// In a cluster: ends with the process that serves, instead of starting the next one
+    #[arg(long)]
+    pub(crate) no_respawn: bool,
+    /// Writes to this file when which lanes were served under which epoch, for checkers; slows the node down
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace_serving: Option<PathBuf>,
+    /// For the supervisor's child: standard input is its control pipe
+    #[arg(long, hide = true)]
+    pub(crate) supervised: bool,
 }
 
 #[derive(Args)]
@@ -301,6 +318,34 @@ pub(crate) struct AddSlotsArgs {
 }
 
 #[derive(Args)]
+pub(crate) struct FailoverArgs {
+    /// The shard: its number, its id, or the start of it
+    pub(crate) shard: String,
+    /// The replica that takes over: its id, the start of it, or its address; default: the one that has most
+    #[arg(long, value_name = "NODE")]
+    pub(crate) to: Option<String>,
+    /// Gives up what the replica lacks. The old primary's end is waited for all the same, up to its lease's
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) request: Request,
+}
+
+#[derive(Args)]
+pub(crate) struct DrainArgs {
+    /// The node: its id, the start of it, or its address
+    pub(crate) node: String,
+    /// Ends it: the node may lead again
+    #[arg(long)]
+    pub(crate) end: bool,
+    /// Waits at most this many seconds until the node leads nothing
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) wait: u64,
+    #[command(flatten)]
+    pub(crate) request: Request,
+}
+
+#[derive(Args)]
 pub(crate) struct OutcomeArgs {
     /// The id that was printed
     pub(crate) request_id: RequestId,
@@ -310,6 +355,26 @@ pub(crate) struct OutcomeArgs {
 
 /// The settings of a node as they stand on the command line: names and values.
 pub(crate) type Settings = Vec<(String, String)>;
+
+/// The arguments of this process as its worker gets them.
+pub(crate) fn for_worker() -> Vec<OsString> {
+    without_die_with(std::env::args_os().skip(1))
+}
+
+/// A worker's parent is its supervisor, and its life ends with the control pipe.
+fn without_die_with(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args = args.into_iter();
+    let mut kept = Vec::new();
+    while let Some(arg) = args.next() {
+        match arg.as_encoded_bytes() {
+            b"--die-with" => drop(args.next()),
+            bytes if bytes.starts_with(b"--die-with=") => {}
+            _ => kept.push(arg),
+        }
+    }
+    kept.push("--supervised".into());
+    kept
+}
 
 /// Reads the command line. A wrong one ends the process here with exit code 2, `--help` with 0.
 pub(crate) fn read() -> (Cli, Settings) {
@@ -349,6 +414,14 @@ mod tests {
         let node = matches.subcommand_matches("node").expect("the verb");
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(settings_of(node), [pair("port", "1"), pair("timeout", "-1")]);
+    }
+
+    #[test]
+    fn a_worker_gets_every_argument_but_whom_the_supervisor_dies_with() {
+        for line in ["node --port 1 --die-with=77 --dir d", "--die-with 77 node --port 1 --dir d"] {
+            let kept = without_die_with(line.split(' ').map(OsString::from));
+            assert_eq!(kept, ["node", "--port", "1", "--dir", "d", "--supervised"]);
+        }
     }
 
     #[test]

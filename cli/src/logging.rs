@@ -22,6 +22,8 @@ pub(crate) fn start(cli: &Cli) {
         | Verb::Settings(_)
         | Verb::Join(_)
         | Verb::AddSlots(_)
+        | Verb::Failover(_)
+        | Verb::Drain(_)
         | Verb::Outcome(_) => false,
     };
     let default = if serves { SERVER_FILTER } else { ADMIN_FILTER };

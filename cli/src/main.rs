@@ -11,10 +11,12 @@ mod logging;
 mod output;
 mod secret;
 mod servers;
+mod supervisor;
 
 use args::Verb;
 use output::Ended;
 use std::process::ExitCode;
+use supervisor::Announce;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -23,19 +25,23 @@ fn main() -> ExitCode {
     let (cli, settings) = args::read();
     logging::start(&cli);
     let ended = match cli.die_with.map(servers::die_with) {
-        None | Some(Ok(())) => run(cli.verb, settings),
+        None => run(cli.verb, settings, Announce::Nothing),
+        Some(Ok(())) => run(cli.verb, settings, Announce::Workers),
         Some(Err(ended)) => ended,
     };
-    if let Ended::Badly { code, message } = &ended {
-        output::error(message);
-        return ExitCode::from(*code as u8);
+    match ended {
+        Ended::Well => ExitCode::SUCCESS,
+        Ended::Said { code } => ExitCode::from(code),
+        Ended::Badly { code, message } => {
+            output::error(&message);
+            ExitCode::from(code as u8)
+        }
     }
-    ExitCode::SUCCESS
 }
 
-fn run(verb: Verb, settings: args::Settings) -> Ended {
+fn run(verb: Verb, settings: args::Settings, announce: Announce) -> Ended {
     match verb {
-        Verb::Node(args) => servers::node(args, settings),
+        Verb::Node(args) => servers::node(args, settings, announce),
         Verb::Meta(args) => match args.verb {
             Some(verb) => admin::run(admin::Verb::Members(verb)),
             None => servers::meta(args.server),
@@ -49,6 +55,8 @@ fn run(verb: Verb, settings: args::Settings) -> Ended {
         Verb::Settings(args) => admin::run(admin::Verb::Settings(args)),
         Verb::Join(args) => admin::run(admin::Verb::Join(args)),
         Verb::AddSlots(args) => admin::run(admin::Verb::AddSlots(args)),
+        Verb::Failover(args) => admin::run(admin::Verb::Failover(args)),
+        Verb::Drain(args) => admin::run(admin::Verb::Drain(args)),
         Verb::Outcome(args) => admin::run(admin::Verb::Outcome(args)),
     }
 }

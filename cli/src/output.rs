@@ -22,6 +22,8 @@ pub(crate) enum Ended {
     Well,
     /// Another exit code, and why.
     Badly { code: Code, message: String },
+    /// This exit code; why was said already, by a process that this one started.
+    Said { code: u8 },
 }
 
 impl Ended {

@@ -1,19 +1,24 @@
 //! Starts what serves: the settings, the secret, a runtime, the signals that stop it. What a server does is decided in
 //! its own crate.
 
-use crate::args::{MetaServer, NodeArgs, Settings};
+use crate::args::{self, MetaServer, NodeArgs, Settings};
 use crate::output::Ended;
 use crate::secret;
+use crate::supervisor::{Announce, Respawn, Supervisor};
 use capstan_meta::server::{MetaConfig, MetaError};
 use capstan_node::config::load::{self, LoadError};
 use capstan_node::config::{Config, Key};
-use capstan_node::server::NodeConfig;
+use capstan_node::core::NodeCore;
+use capstan_node::server::{NodeConfig, Server};
+use capstan_node::supervised::Supervised;
+use capstan_node::trace::ServingTrace;
 use capstan_proto::env::Env;
-use rustix::process::{Signal, getppid, set_parent_process_death_signal, setsid};
+use rustix::process::{getppid, set_parent_process_death_signal, setsid};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Threads of a meta server: Raft, its RPCs; the disk has threads of its own.
 const META_THREADS: usize = 2;
@@ -22,24 +27,52 @@ const META_THREADS: usize = 2;
 pub(crate) fn die_with(parent: u32) -> Result<(), Ended> {
     let failed = |why: rustix::io::Errno| Ended::refused(format!("--die-with: {why}"));
     setsid().map_err(failed)?;
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed)?;
+    set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).map_err(failed)?;
     // The parent may have ended before the line above.
     let alive = getppid().is_some_and(|pid| u32::try_from(pid.as_raw_nonzero().get()) == Ok(parent));
     if alive { Ok(()) } else { Err(Ended::refused("--die-with: that process is not the parent")) }
 }
 
-/// Runs a data node until it is told to stop.
-pub(crate) fn node(args: NodeArgs, flags: Settings) -> Ended {
+/// Runs a data node until it is told to stop. In a cluster this process is its supervisor, and another one serves.
+pub(crate) fn node(args: NodeArgs, flags: Settings, announce: Announce) -> Ended {
     let started =
         settings(&args, flags).and_then(|config| Ok((config, secret::read(args.secret_file.as_deref())?)));
     let (config, secret) = match started {
         Ok(started) => started,
         Err(ended) => return ended,
     };
-    run("capstan-worker", workers(&config), |env, stop| async move {
-        let config = NodeConfig { settings: config, secret };
-        capstan_node::server::run(env, config, stop).await.map_err(Ended::refused)
+    if config.in_cluster() && !args.supervised {
+        let meta = config.text(Key::Meta).as_ref().clone();
+        let respawn = if args.no_respawn { Respawn::Never } else { Respawn::Yes };
+        let (env, args) = (Env::real(), args::for_worker());
+        return Supervisor { env, secret, meta, args, respawn, announce }.run();
+    }
+    let supervisor = match args.supervised.then(|| Supervised::take(io::stdin())).transpose() {
+        Ok(supervisor) => supervisor,
+        Err(why) => return Ended::usage(format!("--supervised is for the child of a supervisor: {why}")),
+    };
+    let trace = match args.trace_serving.as_deref().map(|path| (path, ServingTrace::open(path))) {
+        None => None,
+        Some((_, Ok(trace))) => Some(trace),
+        Some((path, Err(why))) => return Ended::usage(format!("--trace-serving {}: {why}", path.display())),
+    };
+    run("capstan-worker", workers(&config), |env, signals| async move {
+        let config = NodeConfig { settings: config, secret, supervisor, trace };
+        let server = Server::bind(env, config).await.map_err(Ended::refused)?;
+        let stop = told_to_stop(signals, Arc::clone(server.core()));
+        server.serve(stop).await.map_err(Ended::refused)
     })
+}
+
+/// SIGTERM: a primary hands over first. SIGINT, or a second signal: returns, and the node stops at once.
+async fn told_to_stop(mut signals: Signals, core: Arc<NodeCore>) {
+    match signals.next().await {
+        Told::Interrupt => {}
+        Told::Terminate => {
+            core.stopping.hand_over_first();
+            signals.next().await;
+        }
+    }
 }
 
 /// The settings of a node: its file, then the environment, then the flags.
@@ -95,7 +128,10 @@ pub(crate) fn meta(args: MetaServer) -> Ended {
         joins: args.join,
         secret,
     };
-    run("capstan-meta", META_THREADS, |env, stop| async move {
+    run("capstan-meta", META_THREADS, |env, mut signals| async move {
+        let stop = async move {
+            signals.next().await;
+        };
         capstan_meta::server::run(env, config, stop).await.map_err(|why| match why {
             MetaError::Config(_) | MetaError::Open(_) => Ended::usage(why),
             MetaError::InUse(_)
@@ -107,8 +143,8 @@ pub(crate) fn meta(args: MetaServer) -> Ended {
     })
 }
 
-/// Runs a server on a runtime of its own; SIGTERM and Ctrl-C stop it in order.
-fn run<F>(name: &str, threads: usize, serve: impl FnOnce(Env, Stop) -> F) -> Ended
+/// Runs a server on a runtime of its own.
+fn run<F>(name: &str, threads: usize, serve: impl FnOnce(Env, Signals) -> F) -> Ended
 where
     F: Future<Output = Result<(), Ended>>,
 {
@@ -117,8 +153,8 @@ where
         Err(why) => return Ended::refused(format!("no runtime: {why}")),
     };
     let ended = runtime.block_on(async {
-        let stop = stop().map_err(|why| Ended::refused(format!("no signals: {why}")))?;
-        serve(Env::real(), stop).await
+        let signals = Signals::new().map_err(|why| Ended::refused(format!("no signals: {why}")))?;
+        serve(Env::real(), signals).await
     });
     // What still waits for a disk does not hold the process up.
     runtime.shutdown_background();
@@ -132,15 +168,34 @@ fn runtime(name: &str, threads: usize) -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()
 }
 
-/// Ready when the process is told to stop.
-type Stop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+/// The signals that stop a server.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
 
-fn stop() -> io::Result<Stop> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(Box::pin(async move {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Interrupt,
+    Terminate,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> Told {
         tokio::select! {
-            _ = interrupt.recv() => tracing::info!("told to stop (SIGINT)"),
-            _ = terminate.recv() => tracing::info!("told to stop (SIGTERM)"),
+            biased;
+            _ = self.interrupt.recv() => {
+                tracing::info!("told to stop (SIGINT)");
+                Told::Interrupt
+            }
+            _ = self.terminate.recv() => {
+                tracing::info!("told to stop (SIGTERM)");
+                Told::Terminate
+            }
         }
-    }))
+    }
 }

@@ -32,7 +32,8 @@ fn a_command_line_that_makes_no_sense_ends_with_2() {
         &["meta", "--id", "0"],
         &["meta", "--peers", "1@a:1", "--join"],
         &["dev", "--shards", "0"],
-        &["dev", "--replicas", "1"],
+        &["dev", "--replicas", "6"],
+        &["dev", "--shards", "26"],
         &["dev", "--port", "64000"],
         &["node", "--port", "x"],
         &["node", "--no-such-setting", "1"],
@@ -77,6 +78,15 @@ fn a_group_that_cannot_be_reached_is_named_and_nothing_was_asked() {
     }
 }
 
+/// Code 1 of this verb says that the request was refused; that nobody could be asked says nothing about it.
+#[test]
+fn an_outcome_that_nobody_can_be_asked_for_stays_unknown() {
+    let request = "00112233445566778899aabbccddeeff";
+    let (code, said) = ended(&["outcome", request, "--meta", "127.0.0.1:1", "--patience", "1"]);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains(request) && said.contains("127.0.0.1:1"), "{said}");
+}
+
 #[test]
 fn a_secret_file_that_cannot_be_read_is_named() {
     let (code, said) = ended(&["status", "--secret-file", "nowhere"]);
@@ -85,12 +95,12 @@ fn a_secret_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn dev_refuses_replicas_and_taken_ports_before_it_makes_anything() {
+fn dev_refuses_what_is_too_large_and_taken_ports_before_it_makes_anything() {
     let dir = tempfile::tempdir().expect("a folder");
     let cluster = dir.path().join("cluster").display().to_string();
-    let (code, said) = ended(&["dev", "--replicas", "1", "--dir", &cluster]);
+    let (code, said) = ended(&["dev", "--shards", "26", "--dir", &cluster]);
     assert_eq!(code, 2);
-    assert!(said.contains("replication") && !dir.path().join("cluster").exists(), "{said}");
+    assert!(said.contains("1 to 50 data nodes") && !dir.path().join("cluster").exists(), "{said}");
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
     let port = taken.local_addr().expect("bound").port();

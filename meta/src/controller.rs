@@ -5,23 +5,24 @@
 //! quorum for a moment (a proposal of it may still commit, ►6), and is dropped when the id changes (►5). Every proposal
 //! names the id (►2). It refuses to hold its lock across an await.
 //!
-//! [`streams`] are the heartbeats' connections, [`rounds`] the quorum-confirmed answers, [`acting`] the proposals.
+//! [`streams`] are the heartbeats' connections, [`rounds`] the quorum-confirmed answers, [`acting`] the proposals,
+//! `asking` what people ask for, `book` what is known and owed.
 
 pub mod acting;
+mod asking;
+mod book;
 pub mod rounds;
 pub mod streams;
 
 use crate::lease::{Holder, LeaseTable};
 use crate::raft::MetaRaft;
-use crate::services::{EndOfLife, HeartbeatReplies, Heartbeats, NodeLeases};
-use crate::state::State;
-use acting::Pending;
+use crate::services::{EndOfLife, FailoverWish, HeartbeatReplies, Heartbeats, NodeLeases};
+use crate::state::{Body, Rejection, State};
+use book::Book;
 use capstan_proto::env::{Boot, BoxFuture, Env, UnixMs};
-use capstan_proto::ids::{Incarnation, LeaderId, NodeId, ShardId};
+use capstan_proto::ids::{Incarnation, LeaderId, NodeId};
 use capstan_proto::rpc::{redirect, v1};
-use capstan_proto::topology::Addresses;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use streams::Streams;
@@ -36,31 +37,6 @@ const JUDGE_LATER: Duration = Duration::from_millis(200);
 /// A registration that waits for a lease asks again at least this often.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// What a node's last heartbeat to this leader said.
-#[derive(Debug, Clone)]
-struct Report {
-    last: v1::HeartbeatRequest,
-    incarnation: Incarnation,
-    addresses: Addresses,
-    received: Boot,
-    refused: String,
-}
-
-/// What one leader id knows and owes.
-struct Book {
-    table: LeaseTable,
-    /// The state was read once under this leader id: it holds everything that earlier leaders committed.
-    ready: bool,
-    reports: BTreeMap<NodeId, Report>,
-    pending: BTreeMap<ShardId, Pending>,
-    /// Lives that a registration waits to replace, and what they were stopped as (►6).
-    registering: BTreeMap<(NodeId, Incarnation), Option<Holder>>,
-    /// Shards whose last promotion was rejected: not decided again before then.
-    not_before: BTreeMap<ShardId, Boot>,
-    /// Addresses that the state refused to take, not proposed again.
-    refused_addresses: BTreeMap<NodeId, Addresses>,
-}
-
 /// The leading part of a meta server; idle on the others.
 pub struct Controller {
     env: Env,
@@ -68,6 +44,8 @@ pub struct Controller {
     book: Mutex<Option<Book>>,
     streams: Mutex<Streams>,
     heartbeat_came: Notify,
+    /// A heartbeat came that something waits for.
+    stirred: Notify,
     me: Weak<Controller>,
 }
 
@@ -88,6 +66,7 @@ impl Controller {
             book: Mutex::new(None),
             streams: Mutex::new(Streams::default()),
             heartbeat_came: Notify::new(),
+            stirred: Notify::new(),
         })
     }
 
@@ -120,15 +99,8 @@ impl Controller {
             Some(book) => book.table.abandon_round(),
             None => {
                 tracing::info!(leader = %mine, "leading");
-                *book = Some(Book {
-                    table: LeaseTable::new(mine, self.env.clock.boot(), self.env.rules),
-                    ready: false,
-                    reports: BTreeMap::new(),
-                    pending: BTreeMap::new(),
-                    registering: BTreeMap::new(),
-                    not_before: BTreeMap::new(),
-                    refused_addresses: BTreeMap::new(),
-                });
+                let table = LeaseTable::new(mine, self.env.clock.boot(), self.env.rules);
+                *book = Some(Book::new(table));
             }
         }
     }
@@ -167,11 +139,11 @@ impl Controller {
                 }
                 Ok(()) => {
                     book.registering.insert((node, incarnation), holder);
-                    let heard = book.reports.get(&node).filter(|report| report.incarnation == incarnation);
+                    let heard = book.said.get(&node).filter(|said| said.incarnation == incarnation);
                     let evidence = match heard {
-                        Some(report) => format!(
+                        Some(said) => format!(
                             "its last heartbeat came {} ms before, its lease is over",
-                            now.since(report.received).as_millis()
+                            now.since(said.received).as_millis()
                         ),
                         None => {
                             "no heartbeat of it has come to this leader, the grace period is over".to_owned()
@@ -218,7 +190,7 @@ impl NodeLeases for Controller {
         // The outcome is applied, so a state as it is now shows it (►6).
         let version = self.raft.state().version();
         if let Some(Some(holder)) = book.registering.remove(&(node, incarnation)) {
-            book.table.resume(holder, version);
+            book.resume(holder, version);
         }
     }
 
@@ -229,13 +201,20 @@ impl NodeLeases for Controller {
             return Vec::new();
         };
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let report = |(node, report): (&NodeId, &Report)| v1::NodeReport {
+        let report = |(node, report): (&NodeId, &book::Report)| v1::NodeReport {
             node: report.last.node.clone(),
-            heartbeat_age_ms: millis(now.since(report.received)),
+            heartbeat_age_ms: millis(
+                book.said.get(node).map(|said| now.since(said.received)).unwrap_or_default(),
+            ),
             last: Some(report.last.clone()),
             lease_left_ms: millis(book.table.granted_left(*node, now)),
             refused_why: report.refused.clone(),
         };
         book.reports.iter().map(report).collect()
+    }
+
+    fn failover(&self, wish: &FailoverWish) -> Option<Result<(LeaderId, Body), Rejection>> {
+        let mine = self.raft.leads()?;
+        self.with_book(mine, |book, now| self.judge_wish(book, wish, now)).map(|body| Ok((mine, body?)))
     }
 }

@@ -402,6 +402,17 @@ impl LeaseTable {
         left.max(self.grace_left(ttl_max, now))
     }
 
+    /// Until when each shard's primary may be serving by this leader's own grants; the grace period aside.
+    #[must_use]
+    pub fn held(&self) -> BTreeMap<ShardId, Boot> {
+        let mut held = BTreeMap::new();
+        for (holder, until) in &self.leases {
+            let latest = held.entry(holder.shard).or_insert(*until);
+            *latest = (*latest).max(*until);
+        }
+        held
+    }
+
     /// What is left of the lease that this leader itself has granted, for reports.
     #[must_use]
     pub fn granted_left(&self, node: NodeId, now: Boot) -> Duration {
@@ -434,6 +445,11 @@ impl LeaseTable {
     /// no older state is used for grants from now on.
     pub fn resume(&mut self, holder: Holder, after: Version) {
         self.stopped.remove(&holder);
+        self.floor = self.floor.max(after);
+    }
+
+    /// An outcome is applied at this version, but the holder stays stopped for something else.
+    pub fn settled_at(&mut self, after: Version) {
         self.floor = self.floor.max(after);
     }
 

@@ -15,6 +15,7 @@ use crate::output;
 use crate::release::{Outbox, Stamp, Trouble, WAITING_MAX};
 use crate::resp::{Reply, Resp};
 use crate::session::{Later, ReplyMode, Session};
+use crate::store::log::take_logged;
 use crate::store::{Data, Locked};
 use rustix::net::RecvFlags;
 use std::future::poll_fn;
@@ -275,11 +276,16 @@ impl Connection {
         let Some(Later(answer)) = self.session.later.take() else { return Ok(()) };
         let answer = answer.await;
         let mut out = Reply::over(output::borrow(), self.session.resp);
+        let epoch = self.core.serving.epoch();
+        take_logged();
         if let Err(error) = answer(&mut out) {
             self.core.note_error(&error);
             out.error(&error);
         }
-        self.send(out.into_bytes(), Stamp::default()).await
+        // An answer that changed something waits for it like any other reply.
+        let batch = take_logged();
+        self.session.written = self.session.written.max(batch);
+        self.send(out.into_bytes(), Stamp { batch, under_lease: batch > 0, epoch }).await
     }
 
     /// Sends replies, after one more look at the lease if they tell of data (►9). Replies of commands that were logged

@@ -10,11 +10,13 @@ use crate::gauges::Gauges;
 use crate::hold::Hold;
 use crate::log::Log;
 use crate::release::Releases;
+use crate::replication::Replication;
 use crate::resp::Error;
 use crate::serving::Serving;
 use crate::stats::Stats;
 use crate::stopping::Stopping;
 use crate::store::{Access, Lanes};
+use crate::trace::ServingTrace;
 use arc_swap::ArcSwap;
 use capstan_proto::env::{Boot, Env};
 use capstan_proto::ids::NodeId;
@@ -83,6 +85,8 @@ pub struct NodeCore {
     pub hold: Hold,
     /// Replies that wait for it.
     pub releases: Releases,
+    /// Peers, and how they stand.
+    pub replication: Replication,
     /// The lease.
     pub serving: Serving,
     /// The newest cluster state that this node knows.
@@ -111,6 +115,8 @@ pub struct NodeCore {
     pub id: OnceLock<NodeId>,
     /// The port that clients reach, once it is bound.
     pub port: OnceLock<u16>,
+    /// Where it is written down what was served when, if anybody wants to know.
+    pub trace: OnceLock<ServingTrace>,
 }
 
 impl NodeCore {
@@ -143,6 +149,7 @@ impl NodeCore {
             log,
             hold: Hold::default(),
             releases: Releases::default(),
+            replication: Replication::default(),
             serving,
             topology: ArcSwap::default(),
             view: ArcSwap::from_pointee(view),
@@ -157,6 +164,7 @@ impl NodeCore {
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             id: OnceLock::new(),
             port: OnceLock::new(),
+            trace: OnceLock::new(),
             env,
         })
     }

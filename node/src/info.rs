@@ -5,6 +5,7 @@
 
 pub mod facts;
 pub mod process;
+pub mod replication;
 pub mod text;
 
 /// A section, in the order in which they are printed.

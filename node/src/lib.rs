@@ -32,3 +32,5 @@ pub mod session;
 pub mod stats;
 pub mod stopping;
 pub mod store;
+pub mod supervised;
+pub mod trace;

@@ -3,8 +3,11 @@
 use crate::dispatch::FLUSH_BYTES;
 use std::cell::RefCell;
 
-/// A worker keeps this many idle buffers: only as many as connections that are sending at one moment.
-const KEPT: usize = 8;
+/// A worker keeps this many idle buffers: as many as connections whose replies wait for one batch.
+const KEPT: usize = 64;
+/// Of buffers beyond this size it keeps only so many.
+const SMALL: usize = 4096;
+const KEPT_LARGE: usize = 8;
 /// Larger buffers than this are freed: a turn ends when [`FLUSH_BYTES`] wait, so they held one huge reply.
 const LARGEST: usize = 4 * FLUSH_BYTES;
 
@@ -25,9 +28,10 @@ pub fn give_back(mut buffer: Vec<u8>) {
     }
     buffer.clear();
     // The thread may be ending: then there is nothing left to give back to.
+    let kept = if buffer.capacity() > SMALL { KEPT_LARGE } else { KEPT };
     let _ = IDLE.try_with(|idle| {
         if let Ok(mut idle) = idle.try_borrow_mut()
-            && idle.len() < KEPT
+            && idle.len() < kept
         {
             idle.push(buffer);
         }

@@ -74,6 +74,8 @@ struct Inner {
     marks: VecDeque<Mark>,
     trouble: Option<Trouble>,
     waker: Option<Waker>,
+    /// The newest batch for which the outbox stands in the node's queue.
+    queued_for: u64,
     /// The connection waits for no more than this to wait.
     wanted_most: Option<usize>,
 }
@@ -104,7 +106,8 @@ impl Outbox {
         inner.buffer.len() - inner.gone
     }
 
-    fn add(&self, bytes: Vec<u8>, stamp: Stamp) {
+    /// Says whether the outbox has to be put into the node's queue for the batch, if that was not sent yet.
+    fn add(&self, bytes: Vec<u8>, stamp: Stamp) -> bool {
         let mut inner = self.inner.lock();
         if inner.buffer.is_empty() {
             output::give_back(std::mem::replace(&mut inner.buffer, bytes));
@@ -114,6 +117,9 @@ impl Outbox {
         }
         let end = inner.buffer.len();
         inner.marks.push_back(Mark { stamp, end });
+        let fresh = stamp.batch > inner.queued_for;
+        inner.queued_for = inner.queued_for.max(stamp.batch);
+        fresh
     }
 
     /// Lets the replies go whose batch is not above `batch`.
@@ -239,18 +245,17 @@ impl Releases {
 impl NodeCore {
     /// Takes over replies; they leave when their batch was sent, behind those that are there already.
     pub fn leave_later(&self, outbox: &Arc<Outbox>, bytes: Vec<u8>, stamp: Stamp) {
-        outbox.add(bytes, stamp);
-        let waits = {
+        let fresh = outbox.add(bytes, stamp);
+        {
             let mut waiting = self.releases.waiting.lock();
-            let waits = !self.log.is_sent(stamp.batch);
-            if waits {
-                waiting.push_back((stamp.batch, outbox.clone()));
+            if !self.log.is_sent(stamp.batch) {
+                if fresh {
+                    waiting.push_back((stamp.batch, outbox.clone()));
+                }
+                return;
             }
-            waits
-        };
-        if !waits {
-            outbox.release(self, self.log.sent());
         }
+        outbox.release(self, self.log.sent());
     }
 
     /// Everything up to this batch was sent: replies that waited for it leave.

@@ -10,10 +10,14 @@ mod listen;
 use crate::accept;
 use crate::cluster::control::{self, ControlConfig, ControlError};
 use crate::cluster::identity::{Folder, FolderError};
+use crate::cluster::leaving;
 use crate::config::{Config, Key};
 use crate::core::{Mode, NodeCore};
+use crate::replication::peer_port;
+use crate::supervised::{Supervised, Word};
+use crate::trace::ServingTrace;
 use capstan_proto::auth::Secret;
-use capstan_proto::env::Env;
+use capstan_proto::env::{Env, Listener};
 use capstan_proto::ids::NodeId;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +44,9 @@ pub enum NodeError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] listen::ListenError),
+    /// The peer port cannot be listened on.
+    #[error(transparent)]
+    Peers(#[from] peer_port::BindError),
     /// Its background tasks failed.
     #[error("the node ended: {0}")]
     Ended(String),
@@ -52,6 +59,10 @@ pub struct NodeConfig {
     pub settings: Config,
     /// The cluster secret, for meta and peer connections.
     pub secret: Secret,
+    /// The supervisor that started this process, if one did.
+    pub supervisor: Option<Supervised>,
+    /// Where to write down what was served when.
+    pub trace: Option<ServingTrace>,
 }
 
 /// A node that listens and does not serve yet.
@@ -59,7 +70,8 @@ pub struct NodeConfig {
 pub struct Server {
     core: Arc<NodeCore>,
     listeners: Vec<TcpListener>,
-    secret: Secret,
+    peers: Vec<Box<dyn Listener>>,
+    control: ControlConfig,
     /// The folder of a node that is alone, locked until it has ended. In a cluster the control path holds it.
     folder: Option<Folder>,
 }
@@ -70,12 +82,15 @@ pub async fn run(env: Env, config: NodeConfig, stop: impl Future<Output = ()>) -
 }
 
 impl Server {
-    /// Takes the data folder and the client port.
+    /// Takes the data folder, the client port and the peer port.
     pub async fn bind(env: Env, config: NodeConfig) -> Result<Self, NodeError> {
         let settings = config.settings;
         let alone = if settings.in_cluster() { None } else { Some(open_alone(&env, &settings).await?) };
         let listeners = listen::all(&settings).await?;
         let core = NodeCore::new(env, settings);
+        if let Some(trace) = config.trace {
+            let _ = core.trace.set(trace);
+        }
         let folder = alone.map(|(folder, id)| {
             // Set once, here: nobody else could have been first.
             let _ = core.id.set(id);
@@ -87,7 +102,14 @@ impl Server {
                 tracing::info!(%address, "listening for clients");
             }
         }
-        Ok(Self { core, listeners, secret: config.secret, folder })
+        let secret = config.secret;
+        core.replication.prepare(secret.clone());
+        let peers = match core.mode {
+            Mode::Cluster => peer_port::bind(&core, &secret).await?,
+            Mode::Emulated => Vec::new(),
+        };
+        let supervisor = config.supervisor.map(Arc::new);
+        Ok(Self { core, listeners, peers, control: ControlConfig { secret, supervisor }, folder })
     }
 
     /// What connections and tests share.
@@ -109,21 +131,29 @@ impl Server {
         for listener in self.listeners {
             tasks.spawn(accept::clients(core.clone(), listener));
         }
+        for listener in self.peers {
+            tasks.spawn(peer_port::run(core.clone(), listener, self.control.secret.clone()));
+        }
         tasks.spawn(housekeeping::run(core.clone()));
         tasks.spawn(crate::commands::keys::active::run(core.clone()));
         // Without tokio's budget: a budget that is used up would look like a replica's socket that is full.
         let batcher = tokio::spawn(tokio::task::unconstrained(crate::log::batcher::run(core.clone())));
-        let control = control(core.clone(), self.secret);
+        let supervisor = self.control.supervisor.clone();
+        let control = control(core.clone(), self.control);
         tokio::pin!(control);
         tracing::info!(version = crate::CAPSTAN_VERSION, "ready");
         let ended = tokio::select! {
             () = stop => Ok(()),
-            () = core.stopping.begun() => Ok(()),
+            () = to_end(&core) => Ok(()),
+            () = orphaned(&core, supervisor.as_deref()) => Ok(()),
             ended = &mut control => ended.map_err(NodeError::from),
             // These tasks have no end of their own: one that ends has failed.
             ended = tasks.join_next() => Err(NodeError::Ended(format!("{ended:?}"))),
         };
         core.stopping.begin();
+        if let Some(supervisor) = supervisor.filter(|_| core.stopping.is_shut_down()) {
+            supervisor.say(Word::Ending);
+        }
         tasks.shutdown().await;
         finish_clients(&core).await;
         // Replies wait for it: it ends after the last client.
@@ -135,12 +165,34 @@ impl Server {
 }
 
 /// The control path of a node in a cluster; a node that is alone has none and waits for ever.
-async fn control(core: Arc<NodeCore>, secret: Secret) -> Result<(), ControlError> {
-    let config = ControlConfig { secret, ..ControlConfig::default() };
+async fn control(core: Arc<NodeCore>, config: ControlConfig) -> Result<(), ControlError> {
     match core.mode {
         Mode::Cluster => control::run_on_own_thread(core, config).await,
         Mode::Emulated => std::future::pending().await,
     }
+}
+
+/// Returns when the node is to end: at once, or after a hand-over, for which a node that is alone has nobody.
+async fn to_end(core: &NodeCore) {
+    core.stopping.wanted().await;
+    if core.mode == Mode::Cluster
+        && tokio::time::timeout(leaving::LONGEST, core.stopping.begun()).await.is_err()
+    {
+        tracing::error!("the control path does not end: the node stops without it");
+    }
+}
+
+/// Has the node end, in order, when its supervisor has ended: its end could not be proved any more (DESIGN 6). Returns only
+/// if that cannot be watched.
+async fn orphaned(core: &NodeCore, supervisor: Option<&Supervised>) {
+    let Some(supervisor) = supervisor else { return std::future::pending().await };
+    if let Err(error) = supervisor.gone().await {
+        tracing::error!(%error, "the control pipe cannot be watched");
+        return;
+    }
+    tracing::warn!("the supervisor has ended: this process hands over what it can, and ends");
+    core.stopping.orphan();
+    std::future::pending().await
 }
 
 /// The folder and the id of a node that is alone. Without a folder the id is a new one at each start.

@@ -8,7 +8,7 @@ use crate::ids::{
 };
 use crate::slot::{SLOTS, Slot};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a node can be reached, as it announces itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -92,6 +92,29 @@ pub enum ShardPhase {
         /// Who is to be primary.
         candidate: NodeId,
     },
+    /// The same by force: whatever the candidate lacks is given up, and only the end of the primary's serving is
+    /// waited for (I4).
+    Forced {
+        /// The try that may end it.
+        attempt: AttemptId,
+        /// Who is to be primary.
+        candidate: NodeId,
+        /// The operator who consented to the loss.
+        who: String,
+    },
+}
+
+impl ShardPhase {
+    /// The planned failover under way, forced or not: its attempt and who is to be primary.
+    #[must_use]
+    pub const fn planned(&self) -> Option<(AttemptId, NodeId)> {
+        match self {
+            Self::Steady => None,
+            Self::Planned { attempt, candidate } | Self::Forced { attempt, candidate, .. } => {
+                Some((*attempt, *candidate))
+            }
+        }
+    }
 }
 
 /// A set of slots served by one primary and its replicas.
@@ -157,6 +180,13 @@ pub enum Row {
         /// The highest config epoch handed out.
         config_epoch: ConfigEpoch,
     },
+    /// Whether a node is drained: it leads nothing, and is promoted only where no other copy is left.
+    Drain {
+        /// The node.
+        node: NodeId,
+        /// It is, from now on; else not any more.
+        on: bool,
+    },
 }
 
 /// The cluster as data nodes, clients and tools see it, at one version.
@@ -172,6 +202,8 @@ pub struct Topology {
     pub nodes: BTreeMap<NodeId, NodeRow>,
     /// All shards.
     pub shards: BTreeMap<ShardId, ShardRow>,
+    /// Nodes that an operator has drained.
+    pub drained: BTreeSet<NodeId>,
     /// Settings that are not at their default.
     pub settings: BTreeMap<String, String>,
     /// The owner of each slot: always [`SLOTS`] rows.
@@ -186,6 +218,7 @@ impl Default for Topology {
             config_epoch: ConfigEpoch::default(),
             nodes: BTreeMap::new(),
             shards: BTreeMap::new(),
+            drained: BTreeSet::new(),
             settings: BTreeMap::new(),
             owners: vec![None; usize::from(SLOTS)],
         }
@@ -197,7 +230,10 @@ impl Topology {
     pub fn set(&mut self, row: Row) {
         match row {
             Row::Node(node) => drop(self.nodes.insert(node.id, node)),
-            Row::NodeGone(id) => drop(self.nodes.remove(&id)),
+            Row::NodeGone(id) => {
+                self.nodes.remove(&id);
+                self.drained.remove(&id);
+            }
             Row::Shard(shard) => drop(self.shards.insert(shard.id, shard)),
             Row::ShardGone(id) => drop(self.shards.remove(&id)),
             Row::Slots(run) => {
@@ -211,6 +247,8 @@ impl Topology {
                 self.group = Some(group);
                 self.config_epoch = config_epoch;
             }
+            Row::Drain { node, on: true } => drop(self.drained.insert(node)),
+            Row::Drain { node, on: false } => drop(self.drained.remove(&node)),
         }
     }
 
@@ -222,6 +260,7 @@ impl Topology {
             rows.push(Row::Cluster { group, config_epoch: self.config_epoch });
         }
         rows.extend(self.nodes.values().cloned().map(Row::Node));
+        rows.extend(self.drained.iter().map(|node| Row::Drain { node: *node, on: true }));
         rows.extend(self.shards.values().cloned().map(Row::Shard));
         rows.extend(self.runs().into_iter().filter(|run| run.owner.is_some()).map(Row::Slots));
         let settings = self.settings.iter();
@@ -286,6 +325,7 @@ mod tests {
         topology.set(Row::Slots(SlotRun { first: at(50), last: at(50), owner: Some(shard(2)) }));
         topology.set(Row::Setting { name: "cluster-node-timeout".into(), value: "3000".into() });
         topology.set(Row::Cluster { group: GroupId([7; 16]), config_epoch: ConfigEpoch(4) });
+        topology.set(Row::Drain { node: NodeId([3; 20]), on: true });
         let mut copy = Topology::default();
         topology.rows().into_iter().for_each(|row| copy.set(row));
         assert_eq!(copy, topology);

@@ -53,6 +53,15 @@ pub(crate) struct Closed {
     pub(crate) tally: Tally,
 }
 
+/// What a connection gave.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// Replies that ended.
+    pub(crate) ended: usize,
+    /// Why there will be no more, if so.
+    pub(crate) closed: Option<io::Error>,
+}
+
 /// Now, in nanoseconds since boot.
 pub(crate) fn now() -> u64 {
     RealClock.boot().0
@@ -174,17 +183,22 @@ impl Engine {
         (event.data.u64() as usize, flags.contains(EventFlags::OUT))
     }
 
-    /// Reads what is there; says how many replies ended.
+    /// Reads what is there; says how many replies ended. A closed connection is an error.
     pub(crate) fn receive(&mut self, at: usize) -> io::Result<usize> {
+        let received = self.receive_last(at)?;
+        received.closed.map_or(Ok(received.ended), Err)
+    }
+
+    /// Reads what is there, up to the end of the connection if it has one.
+    pub(crate) fn receive_last(&mut self, at: usize) -> io::Result<Received> {
         let conn = &mut self.conns[at];
-        let mut ended = 0;
+        let (mut ended, mut closed) = (0, None);
         loop {
             match conn.stream.read(&mut self.buffer) {
                 Ok(0) => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        "the server closed a connection",
-                    ));
+                    closed =
+                        Some(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed a connection"));
+                    break;
                 }
                 Ok(count) => {
                     ended += conn.scanner.feed(&self.buffer[..count], &mut self.tally);
@@ -193,14 +207,22 @@ impl Engine {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    closed = Some(error);
+                    break;
+                }
             }
         }
         if ended > conn.owed {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "more replies than commands"));
         }
         conn.owed -= ended;
-        Ok(ended)
+        Ok(Received { ended, closed })
+    }
+
+    /// Hears no more of a connection that was closed.
+    pub(crate) fn forget(&mut self, at: usize) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, &self.conns[at].stream)?)
     }
 
     /// Writes what can be written.

@@ -6,6 +6,7 @@ use crate::engine::{Engine, now};
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// More owed replies than this: the server will not catch up, the run is void.
@@ -66,7 +67,7 @@ impl Progress {
 pub(crate) fn run(
     engine: &mut Engine,
     streams: Vec<Stream>,
-    lasting: Lasting,
+    lasting: Lasting<'_>,
 ) -> io::Result<Vec<Vec<Sample>>> {
     let start = now();
     let mut all: Vec<Progress> = streams
@@ -91,7 +92,8 @@ pub(crate) fn run(
         }
         match lasting {
             Lasting::For(limit) if time > start + limit.as_nanos() as u64 => break,
-            Lasting::For(_) => {}
+            Lasting::Until(done) if done.load(Ordering::Acquire) => break,
+            Lasting::For(_) | Lasting::Until(_) => {}
             Lasting::UntilDone { after } => {
                 if done_at.is_none() && all[1..].iter().all(Progress::is_done) {
                     done_at = Some(time);
@@ -123,9 +125,11 @@ pub(crate) fn run(
 
 /// When an open loop ends.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Lasting {
+pub(crate) enum Lasting<'a> {
     /// After this time.
     For(Duration),
+    /// As soon as somebody else says so.
+    Until(&'a AtomicBool),
     /// This long after every stream but the first has had all its replies.
     UntilDone {
         /// How much longer the first stream goes on.

@@ -63,8 +63,34 @@ fn first_number(text: &str) -> io::Result<u64> {
 /// Resident bytes of a process, exact (`VmRSS` of `status` lags behind by some pages a thread).
 pub(crate) fn resident_bytes(pid: u32) -> io::Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let kib = text.lines().find_map(|line| line.strip_prefix("Rss:")).map(first_number);
-    Ok(kib.unwrap_or_else(|| first_number(&text))? * 1024)
+    rollup_bytes(&text, "Rss:")
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no Rss in {text:?}")))
+}
+
+/// Resident bytes of a process and of the copies of itself that it forked: what they share is counted once.
+pub(crate) fn family_bytes(pid: u32) -> io::Result<u64> {
+    let mut bytes = resident_bytes(pid)?;
+    for child in children(pid)? {
+        // It may have ended since.
+        let text = std::fs::read_to_string(format!("/proc/{child}/smaps_rollup")).unwrap_or_default();
+        let alone = ["Private_Clean:", "Private_Dirty:"];
+        bytes += alone.iter().filter_map(|name| rollup_bytes(&text, name)).sum::<u64>();
+    }
+    Ok(bytes)
+}
+
+fn rollup_bytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    first_number(line).ok().map(|kib| kib * 1024)
+}
+
+fn children(pid: u32) -> io::Result<Vec<u32>> {
+    let mut all = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = std::fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+        all.extend(text.split_ascii_whitespace().filter_map(|word| word.parse::<u32>().ok()));
+    }
+    Ok(all)
 }
 
 /// The load of this machine over the last minute.
@@ -130,6 +156,18 @@ mod tests {
         let before = Cpu::of(std::process::id()).unwrap();
         assert!(before.nanos > 0);
         assert!(resident_bytes(std::process::id()).unwrap() > 100 << 10);
+    }
+
+    #[test]
+    fn a_child_counts_with_what_it_holds_alone() {
+        let me = std::process::id();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(children(me).unwrap().contains(&child.id()));
+        assert!(capstan_tests::process::wait_until(std::time::Duration::from_secs(10), || {
+            family_bytes(me).unwrap() > resident_bytes(me).unwrap()
+        }));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -115,7 +115,11 @@ impl Report {
     /// A bar a row: its result, the bound as a line, every run's own ratio as a dot.
     fn svg(&self) -> String {
         let (left, width, step) = (230.0, 520.0, 34.0);
-        let ratios = |row: &Row| row.capstan.iter().zip(&row.redis).map(|(a, b)| a / b).collect::<Vec<_>>();
+        let ratios = |row: &Row| -> Vec<f64> {
+            let pairs = row.capstan.iter().zip(&row.redis);
+            // Of nothing to nothing there is no ratio.
+            pairs.map(|(a, b)| a / b).filter(|ratio| ratio.is_finite()).collect()
+        };
         let worst =
             |row: &Row| ratios(row).into_iter().fold(row.bound.unwrap_or(0.0), f64::max).max(row.result);
         let top = self.rows.iter().map(worst).filter(|f| f.is_finite()).fold(1.0, f64::max);

@@ -1,21 +1,23 @@
 //! The servers that are compared: real processes on loopback, in folders of their own, stopped by pid.
 
-use capstan_jepsen::resp::{Decoder, Value, encode_command};
+use crate::admin::{Admin, info_field};
+use crate::process::Process;
+use capstan_jepsen::resp::Value;
 use capstan_tests::process::{free_port, on_path, wait_until};
-use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// How long a server may take to serve its slots.
-const READY_MAX: Duration = Duration::from_secs(60);
-/// How long one may take to stop before it is killed.
-const STOP_MAX: Duration = Duration::from_secs(20);
-/// FLUSHALL of some million keys may take seconds.
-const REPLY_MAX: Duration = Duration::from_secs(120);
+pub(crate) const READY_MAX: Duration = Duration::from_secs(60);
+/// A question while servers come and go.
+pub(crate) const SHORT: Duration = Duration::from_secs(2);
+/// Where the ports of the meta servers of `capstan dev` begin.
+const META_PORTS: u16 = 50;
+/// The ports between servers, from those for clients.
+const PEER_PORTS: u16 = 10_000;
 
 /// What is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,17 +54,26 @@ pub(crate) struct Configuration {
     pub(crate) settings: Vec<(String, String)>,
 }
 
-/// A server that serves all slots.
-pub(crate) struct Running {
+/// One process that answers clients.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
     /// For tables.
     pub(crate) name: &'static str,
     /// Where it serves.
     pub(crate) address: SocketAddr,
     /// The process that serves.
     pub(crate) pid: u32,
-    child: Child,
-    command: Vec<String>,
-    folder: tempfile::TempDir,
+    /// What started it.
+    pub(crate) command: String,
+}
+
+/// A server that serves all slots, without a replica.
+pub(crate) struct Running {
+    /// What the figures are about.
+    pub(crate) server: Server,
+    // Stopped before its folder goes.
+    _process: Process,
+    _folder: tempfile::TempDir,
 }
 
 impl Kind {
@@ -74,20 +85,30 @@ impl Kind {
         })
     }
 
-    fn command(&self, port: u16, dir: &Path) -> Vec<String> {
+    /// For tables.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::CapstanCluster { .. } | Self::CapstanEmulated { .. } => "capstan",
+            Self::Redis { .. } => "redis",
+        }
+    }
+
+    /// The command line; `capstan dev` brings the replicas with it, Redis' are servers of their own.
+    pub(crate) fn command(&self, port: u16, dir: &Path, replicas: u16) -> Vec<String> {
         let dir = dir.display();
         let line = match self {
             Self::CapstanCluster { binary, meta } => {
                 format!(
-                    "{} dev --port {port} --dir {dir}/dev --shards 1 --replicas 0 --meta {meta}",
+                    "{} dev --port {port} --dir {dir}/dev --shards 1 --replicas {replicas} --meta {meta}",
                     binary.display()
                 )
             }
             Self::CapstanEmulated { binary } => {
                 format!("{} node --port {port} --dir {dir}/node", binary.display())
             }
+            // Redis would wait five seconds for more replicas before it copies to the first one.
             Self::Redis { binary } => format!(
-                "{} --port {port} --bind 127.0.0.1 --dir {dir} --cluster-enabled yes --appendonly no --save  --daemonize no",
+                "{} --port {port} --bind 127.0.0.1 --dir {dir} --cluster-enabled yes --appendonly no --repl-diskless-sync-delay 0 --save  --daemonize no",
                 binary.display()
             ),
         };
@@ -95,65 +116,78 @@ impl Kind {
         line.split(' ').map(str::to_owned).collect()
     }
 
+    /// A port from which on every port that it listens on is free.
+    pub(crate) fn free_base(&self) -> io::Result<u16> {
+        let offsets: Vec<u16> = match self {
+            Self::CapstanCluster { meta, .. } => {
+                [1, 1 + PEER_PORTS].into_iter().chain(META_PORTS..META_PORTS + meta).collect()
+            }
+            Self::CapstanEmulated { .. } | Self::Redis { .. } => vec![],
+        };
+        for _ in 0..100 {
+            let base = free_port()?;
+            if offsets.iter().all(|offset| TcpListener::bind(("127.0.0.1", base + offset)).is_ok()) {
+                return Ok(base);
+            }
+        }
+        Err(io::Error::other("no free ports"))
+    }
+
     /// Starts it and waits until it serves every slot.
     pub(crate) fn start(&self) -> io::Result<Running> {
         let folder = tempfile::tempdir()?;
-        let port = free_port()?;
-        let command = self.command(port, folder.path());
-        let log = std::fs::File::create(folder.path().join("output"))?;
-        let child = Command::new(&command[0])
-            .args(&command[1..])
-            // One worker, by the one name that a setting has everywhere.
-            .env("CAPSTAN_WORKER_THREADS", "1")
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        let name = if let Self::Redis { .. } = self { "redis" } else { "capstan" };
+        let port = self.free_base()?;
+        let mut process = Process::start(self.command(port, folder.path(), 0), folder.path())?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut running = Running { name, address, pid: child.id(), child, command, folder };
-        running.wait_ready(name == "redis")?;
-        let info = running.admin()?.text(&["INFO", "server"])?;
-        let pid = info_field(&info, "process_id").and_then(|pid| pid.parse().ok());
-        running.pid = pid.ok_or_else(|| io::Error::other("INFO names no process_id"))?;
-        Ok(running)
+        let mut assigned = matches!(self, Self::CapstanCluster { .. } | Self::CapstanEmulated { .. });
+        process.await_ready(READY_MAX, || {
+            let mut admin = Admin::patient(address, SHORT)?;
+            if !assigned {
+                admin.ok(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])?;
+                assigned = true;
+            }
+            serves(&mut admin)
+        })?;
+        let mut admin = Admin::connect(address)?;
+        admin.ok(&["FLUSHALL"])?;
+        let server = Server { name: self.name(), address, pid: admin.pid()?, command: process.line() };
+        Ok(Running { server, _process: process, _folder: folder })
     }
 }
 
-impl Running {
+/// Fails unless every slot is served and writes are taken.
+pub(crate) fn serves(admin: &mut Admin) -> io::Result<()> {
+    let state = admin.text(&["CLUSTER", "INFO"])?;
+    if !state.contains("cluster_state:ok") {
+        return Err(io::Error::other(format!("CLUSTER INFO says {state:?}")));
+    }
+    admin.ok(&["SET", "ready", "yes"])
+}
+
+/// Tries until it succeeds or the time is over; fails with the last failure.
+pub(crate) fn try_until<T>(
+    limit: Duration,
+    what: &str,
+    mut attempt: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    let mut outcome = None;
+    wait_until(limit, || {
+        let tried = attempt();
+        let done = tried.is_ok();
+        outcome = Some(tried);
+        done
+    });
+    match outcome {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(why)) => Err(io::Error::other(format!("{what} within {limit:?}: {why}"))),
+        None => Err(io::Error::other(format!("{what}: never tried"))),
+    }
+}
+
+impl Server {
     /// A connection for questions.
     pub(crate) fn admin(&self) -> io::Result<Admin> {
-        let stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(REPLY_MAX))?;
-        Ok(Admin { stream, decoder: Decoder::default() })
-    }
-
-    fn wait_ready(&mut self, assign_slots: bool) -> io::Result<()> {
-        let mut assigned = !assign_slots;
-        let mut ended = None;
-        let ready = wait_until(READY_MAX, || {
-            ended = self.child.try_wait().ok().flatten();
-            let Ok(mut admin) = self.admin() else { return ended.is_some() };
-            if !assigned {
-                let slots = admin.call(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-                assigned = slots.is_ok_and(|reply| reply.is_ok());
-            }
-            let state = admin.text(&["CLUSTER", "INFO"]).unwrap_or_default();
-            let written = admin.call(&["SET", "ready", "yes"]).is_ok_and(|reply| reply.is_ok());
-            ended.is_some() || (state.contains("cluster_state:ok") && written)
-        });
-        if ready && ended.is_none() {
-            self.admin()?.call(&["FLUSHALL"])?;
-            return Ok(());
-        }
-        let output = std::fs::read_to_string(self.folder.path().join("output")).unwrap_or_default();
-        let last: Vec<&str> = output.lines().rev().take(20).collect();
-        let output = last.into_iter().rev().collect::<Vec<_>>().join("\n");
-        Err(io::Error::other(format!(
-            "`{}` does not serve every slot; its output:\n{output}",
-            self.command.join(" ")
-        )))
+        Admin::connect(self.address)
     }
 
     /// What it says about itself.
@@ -166,69 +200,6 @@ impl Running {
         let texts: Vec<String> =
             settings.items().unwrap_or_default().iter().filter_map(Value::text).collect();
         let settings = texts.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
-        Ok(Configuration { name: self.name.into(), version, command: self.command.join(" "), settings })
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // `capstan dev` stops its children in order; a SIGKILL would leave that to the kernel.
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let mut ended = false;
-        wait_until(STOP_MAX, || {
-            ended = matches!(self.child.try_wait(), Ok(Some(_)));
-            ended
-        });
-        if !ended {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-}
-
-/// The value of a line `name:value` of INFO.
-pub(crate) fn info_field(info: &str, name: &str) -> Option<String> {
-    let mut lines = info.lines();
-    lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(|value| value.trim().to_owned()))
-}
-
-/// A connection that asks one thing at a time.
-pub(crate) struct Admin {
-    stream: TcpStream,
-    decoder: Decoder,
-}
-
-impl Admin {
-    /// Asks. An error reply is a reply.
-    pub(crate) fn call(&mut self, args: &[&str]) -> io::Result<Value> {
-        let mut bytes = Vec::new();
-        encode_command(args, &mut bytes);
-        self.stream.write_all(&bytes)?;
-        let mut buffer = [0; 16 << 10];
-        loop {
-            if let Some(value) = self.decoder.decode().map_err(io::Error::other)? {
-                return Ok(value);
-            }
-            match self.stream.read(&mut buffer)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => self.decoder.feed(&buffer[..count]),
-            }
-        }
-    }
-
-    /// Asks for a text.
-    pub(crate) fn text(&mut self, args: &[&str]) -> io::Result<String> {
-        let reply = self.call(args)?;
-        let text = if reply.error().is_none() { reply.text() } else { None };
-        text.ok_or_else(|| io::Error::other(format!("{args:?} gave {reply:?}")))
-    }
-
-    /// How many keys there are.
-    pub(crate) fn keys(&mut self) -> io::Result<u64> {
-        let reply = self.call(&["DBSIZE"])?;
-        let count = reply.integer().and_then(|n| u64::try_from(n).ok());
-        count.ok_or_else(|| io::Error::other(format!("DBSIZE gave {reply:?}")))
+        Ok(Configuration { name: self.name.into(), version, command: self.command.clone(), settings })
     }
 }

@@ -38,6 +38,12 @@ pub(crate) enum Ended {
     Unknown(String),
 }
 
+/// Sends a signal to a process that this test started.
+pub(crate) fn send(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
+    kill_process(pid, signal).expect("it is there");
+}
+
 fn fresh_address() -> String {
     format!("127.0.0.1:{}", free_port().expect("a free port"))
 }
@@ -111,9 +117,22 @@ impl Group {
     /// Sends a signal to one process, by its pid, and waits for its end.
     pub(crate) fn signal(&mut self, id: u64, signal: Signal) -> std::process::ExitStatus {
         let mut child = self.find(id).process.take().expect("it runs");
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a pid");
-        kill_process(pid, signal).expect("it is there");
+        send(child.id(), signal);
         child.wait().expect("it ends")
+    }
+
+    /// Stops a process where it stands, as a machine that hangs would.
+    pub(crate) fn freeze(&mut self, id: u64) {
+        send(self.pid(id), Signal::STOP);
+    }
+
+    /// And lets it go on.
+    pub(crate) fn thaw(&mut self, id: u64) {
+        send(self.pid(id), Signal::CONT);
+    }
+
+    fn pid(&mut self, id: u64) -> u32 {
+        self.find(id).process.as_ref().expect("it runs").id()
     }
 
     pub(crate) fn kill_9(&mut self, id: u64) {
@@ -134,7 +153,7 @@ impl Group {
     /// What verbs need to reach the group, also from other threads.
     pub(crate) fn operator(&self) -> Operator {
         let meta: Vec<&str> = self.members.iter().map(|member| member.address.as_str()).collect();
-        Operator { binary: self.binary.clone(), secret: self.secret.clone(), meta: meta.join(",") }
+        Operator::new(&self.binary, &self.secret, meta.join(","))
     }
 
     /// An operator who knows of one server only.
@@ -144,21 +163,12 @@ impl Group {
     }
 
     pub(crate) fn wait_for_quorum(&self) {
-        let operator = self.operator();
-        let quorum = || operator.members().is_some_and(|members| members["quorum"] == true);
-        assert!(wait_until(LIMIT, quorum), "no quorum: {:?}", operator.members());
+        self.operator().leader();
     }
 
     /// The number of the leader that hears from a quorum.
     pub(crate) fn leader(&self) -> u64 {
-        self.wait_for_quorum();
-        let operator = self.operator();
-        let mut leader = 0;
-        wait_until(LIMIT, || {
-            leader = operator.members().and_then(|members| members["leader"].as_u64()).unwrap_or(0);
-            leader != 0
-        });
-        leader
+        self.operator().leader().id
     }
 
     /// A process on a folder that another one uses, and how it ended.
@@ -193,18 +203,36 @@ impl Drop for Group {
     }
 }
 
+/// Who leads a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leader {
+    pub(crate) id: u64,
+    pub(crate) address: String,
+    pub(crate) term: u64,
+}
+
 /// Runs `capstan` verbs, each as a process of its own.
 #[derive(Clone)]
 pub(crate) struct Operator {
     binary: PathBuf,
     secret: PathBuf,
     meta: String,
+    patience: &'static str,
 }
 
 impl Operator {
+    pub(crate) fn new(binary: &Path, secret: &Path, meta: String) -> Self {
+        Self { binary: binary.to_owned(), secret: secret.to_owned(), meta, patience: PATIENCE_SECONDS }
+    }
+
+    /// One who gives up before the group can have another leader, so that outcomes stay unknown.
+    pub(crate) fn impatient(&self) -> Self {
+        Self { patience: "1", ..self.clone() }
+    }
+
     fn run(&self, args: &[&str]) -> Output {
         let mut command = Command::new(&self.binary);
-        command.args(args).args(["--patience", PATIENCE_SECONDS, "--json", "--meta", &self.meta]);
+        command.args(args).args(["--patience", self.patience, "--json", "--meta", &self.meta]);
         command.arg("--secret-file").arg::<&Path>(&self.secret).stdin(Stdio::null());
         command.output().expect("the binary starts")
     }
@@ -225,6 +253,27 @@ impl Operator {
             Ended::Done(text) => serde_json::from_str(&text).ok(),
             Ended::Refused(_) | Ended::Unknown(_) => None,
         }
+    }
+
+    /// The leader that hears from a quorum, once there is one.
+    pub(crate) fn leader(&self) -> Leader {
+        let mut leader = None;
+        let known = || {
+            let members = self.members().filter(|members| members["quorum"] == true);
+            leader = members.and_then(|members| {
+                let row = members["members"].as_array()?.iter().find(|row| row["leader"] == true)?;
+                let (id, address) = (row["id"].as_u64()?, row["address"].as_str()?.to_owned());
+                Some(Leader { id, address, term: members["term"].as_u64()? })
+            });
+            leader.is_some()
+        };
+        assert!(wait_until(LIMIT, known), "no quorum: {:?}", self.members());
+        leader.expect("just seen")
+    }
+
+    /// What became of a request, as the verb for that says it.
+    pub(crate) fn outcome(&self, request: &str) -> Ended {
+        self.verb(&["outcome", request])
     }
 
     /// Sets the setting whose history the tests read.

@@ -3,3 +3,5 @@
 
 mod group;
 mod meta_faults;
+mod traffic;
+mod writers;

@@ -20,6 +20,36 @@ struct Sent {
     ended: Ended,
 }
 
+/// How commands ended whose verb had ended with an unknown outcome.
+#[derive(Default)]
+struct Unknown {
+    found: u64,
+    sent_again: u64,
+}
+
+impl Unknown {
+    /// `capstan outcome` knows, or the command is sent again under its id.
+    fn resolve(&mut self, operator: &Operator, command: &Sent) -> Ended {
+        match operator.outcome(&command.request) {
+            Ended::Unknown(why) => {
+                assert!(why.contains("not committed so far"), "there is a quorum: {why}");
+                self.sent_again += 1;
+                operator.set(&command.value, &command.request)
+            }
+            known => {
+                self.found += 1;
+                known
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Unknown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} unknown and found out, {} unknown and sent again", self.found, self.sent_again)
+    }
+}
+
 struct Stream {
     end: Arc<AtomicBool>,
     done: Arc<AtomicU64>,
@@ -66,11 +96,11 @@ impl Stream {
     fn check(self, operator: &Operator) {
         self.end.store(true, Ordering::Relaxed);
         let sent: Vec<Sent> = self.operators.into_iter().flat_map(|o| o.join().expect("no panic")).collect();
-        let (mut done, mut refused, mut resolved) = (Vec::new(), Vec::new(), 0);
+        let (mut done, mut refused) = (Vec::new(), Vec::new());
+        let mut unknown = Unknown::default();
         for mut command in sent {
             if let Ended::Unknown(_) = command.ended {
-                resolved += 1;
-                command.ended = operator.set(&command.value, &command.request);
+                command.ended = unknown.resolve(operator, &command);
             }
             match command.ended {
                 Ended::Done(_) => done.push(command.value),
@@ -90,7 +120,7 @@ impl Stream {
         for value in &refused {
             assert_eq!(times(value), 0, "{value} was refused");
         }
-        println!("{} done, {} refused, {resolved} unknown and resolved", done.len(), refused.len());
+        println!("{} done, {} refused; among them {unknown}", done.len(), refused.len());
         assert!(!done.is_empty() && !refused.is_empty());
     }
 }
@@ -99,7 +129,7 @@ impl Stream {
 fn leaders_are_killed_under_a_stream_of_commands() {
     let mut group = Group::start();
     let operator = group.operator();
-    let stream = Stream::start(&operator);
+    let stream = Stream::start(&operator.impatient());
     for _ in 0..3 {
         stream.goes_on(5);
         let leader = group.leader();
@@ -110,6 +140,61 @@ fn leaders_are_killed_under_a_stream_of_commands() {
     }
     stream.goes_on(5);
     stream.check(&operator);
+}
+
+/// A frozen leader takes commands and never answers; when it goes on it may still try to have them committed.
+#[test]
+fn leaders_are_frozen_under_a_stream_of_commands() {
+    let mut group = Group::start();
+    let operator = group.operator();
+    let stream = Stream::start(&operator.impatient());
+    for _ in 0..3 {
+        stream.goes_on(5);
+        let leader = group.leader();
+        group.freeze(leader);
+        stream.goes_on(5);
+        assert_ne!(group.leader(), leader);
+        group.thaw(leader);
+    }
+    stream.goes_on(5);
+    stream.check(&operator);
+}
+
+/// What the leader had in its log when its quorum was gone is committed if it leads again, and only then.
+#[test]
+fn a_verb_whose_leader_loses_its_quorum_before_it_answers_ends_with_3_and_its_outcome_is_found_out() {
+    let mut group = Group::start();
+    let operator = group.operator();
+    let mut unknown = Unknown::default();
+    for round in 0..4 {
+        let leader = group.leader();
+        let followers: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
+        followers.iter().for_each(|id| group.freeze(*id));
+        let (value, request) = ((5_000 + round).to_string(), fresh_request());
+        let ended = group.operator_of(leader).impatient().set(&value, &request);
+        let Ended::Unknown(why) = &ended else { panic!("{ended:?} without a quorum") };
+        assert!(why.contains(&format!("capstan outcome {request}")), "{why}");
+        let asked = operator.impatient().outcome(&request);
+        assert!(matches!(&asked, Ended::Unknown(_)), "found out without a quorum: {asked:?}");
+        // It took the command and waited, if it had not noticed yet that it was alone.
+        let taken = why.contains("no answer in time");
+        // One follower alone does not elect itself against the longer log; two elect one of them.
+        let (first, rest) = followers.split_at(if round % 2 == 0 { 1 } else { 2 });
+        first.iter().for_each(|id| group.thaw(*id));
+        group.wait_for_quorum();
+        let command = Sent { value, request, ended };
+        if taken && first.len() == 1 {
+            let found = operator.outcome(&command.request);
+            assert!(matches!(found, Ended::Done(_)), "its leader leads again: {found:?}");
+        }
+        let resolved = unknown.resolve(&operator, &command);
+        assert!(matches!(resolved, Ended::Done(_)), "{resolved:?}");
+        rest.iter().for_each(|id| group.thaw(*id));
+        assert!(matches!(operator.outcome(&command.request), Ended::Done(_)));
+        let what = format!("set restart-wait to {} ", command.value);
+        assert_eq!(operator.history().iter().filter(|event| event.starts_with(&what)).count(), 1);
+    }
+    println!("{unknown}");
 }
 
 /// A server that was down answers from what it had until it has caught up: a history that is asked for right after an

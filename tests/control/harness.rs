@@ -2,19 +2,22 @@
 
 use capstan_meta::founding::Peer;
 use capstan_meta::server::{self, MetaConfig};
+use capstan_node::accept;
 use capstan_node::cluster::control::{self, ControlConfig, ControlError};
 use capstan_node::config::load;
 use capstan_node::core::NodeCore;
 use capstan_proto::auth::Secret;
 use capstan_proto::env::{Boot, Env};
-use capstan_proto::ids::NodeId;
+use capstan_proto::ids::{NodeId, SpawnToken};
 use capstan_proto::rpc::v1::admin_client::AdminClient;
+use capstan_proto::rpc::v1::nodes_client::NodesClient;
 use capstan_proto::rpc::{redirect, transport, v1};
+use capstan_proto::rules::Rules;
 use capstan_proto::slot::Slot;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 /// Nothing in these tests takes longer.
@@ -25,7 +28,7 @@ pub(crate) fn free_port() -> u16 {
     let env = Env::real();
     loop {
         let port = 10_000 + (env.random.u64() % 12_000) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
@@ -148,6 +151,33 @@ impl Metas {
         self.ask(state).await
     }
 
+    /// All that has been decided, oldest first.
+    pub(crate) async fn history(&self) -> Vec<v1::HistoryEvent> {
+        let asked = async |mut admin: AdminClient<_>| {
+            let request = v1::HistoryRequest { linearizable: true, ..v1::HistoryRequest::default() };
+            admin.history(request).await.map(tonic::Response::into_inner)
+        };
+        self.ask(asked).await.events
+    }
+
+    /// A supervisor's word that the process with this token has ended.
+    pub(crate) async fn dead(&self, node: NodeId, token: SpawnToken) -> v1::DeadReply {
+        let request = v1::DeadRequest { node: node.0.to_vec().into(), token: token.0.to_vec().into() };
+        let asking = async {
+            loop {
+                for peer in &self.peers {
+                    let made = transport::channel(&Env::real(), &Secret::NONE, &peer.address);
+                    let asked = NodesClient::new(made.expect("an address")).dead(request.clone()).await;
+                    if let Ok(reply) = asked {
+                        return reply.into_inner();
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, asking).await.expect("the meta group answers")
+    }
+
     pub(crate) async fn propose(&self, verb: v1::verb::Verb) {
         let mut id = [0; 16];
         Env::real().random.fill(&mut id);
@@ -200,6 +230,11 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn start(metas: &Metas, dir: PathBuf) -> Self {
+        Self::under(Rules::ALL, metas, dir)
+    }
+
+    /// A node that keeps to these rules.
+    pub(crate) fn under(rules: Rules, metas: &Metas, dir: PathBuf) -> Self {
         let flags = [
             ("port", free_port().to_string()),
             ("meta", metas.list()),
@@ -207,9 +242,17 @@ impl Node {
         ];
         let flags = flags.into_iter().map(|(name, value)| (name.to_owned(), value));
         let config = load::load(None, |_| None, flags).expect("good settings");
-        let core = NodeCore::new(Env::real(), config);
+        let core = NodeCore::new(Env { rules, ..Env::real() }, config);
         let running = tokio::spawn(control::run_on_own_thread(Arc::clone(&core), ControlConfig::default()));
         Self { core, running }
+    }
+
+    /// Opens a client port and connects to it.
+    pub(crate) async fn client(&self) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(accept::clients(Arc::clone(&self.core), listener));
+        TcpStream::connect(address).await.expect("it listens")
     }
 
     pub(crate) async fn id(&self) -> NodeId {
@@ -243,8 +286,14 @@ impl Node {
     }
 
     /// Ends it as a process ends, and waits until its folder is free.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(mut self) {
+        self.end().await;
+    }
+
+    /// The same for a node that is looked at afterwards.
+    pub(crate) async fn end(&mut self) {
         self.core.stopping.begin();
-        self.running.await.expect("it does not panic").expect("it ends when it is told to");
+        let ended = (&mut self.running).await;
+        ended.expect("it does not panic").expect("it ends when it is told to");
     }
 }

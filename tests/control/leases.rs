@@ -1,12 +1,18 @@
 //! A node and its lease, while meta servers come and go.
 
 use super::harness::{Metas, Node, until};
+use capstan_proto::rules::Rules;
 use capstan_proto::timing::LEASE_TTL_FLOOR_MS;
 use std::time::Duration;
 
 /// A primary of all slots under the shortest lease.
 async fn primary(metas: &Metas, dir: &tempfile::TempDir) -> Node {
-    let node = Node::start(metas, dir.path().join("node"));
+    primary_under(Rules::ALL, metas, dir).await
+}
+
+/// The same, keeping to these rules.
+pub(crate) async fn primary_under(rules: Rules, metas: &Metas, dir: &tempfile::TempDir) -> Node {
+    let node = Node::under(rules, metas, dir.path().join("node"));
     let id = node.registered().await;
     metas.set("cluster-node-timeout", &LEASE_TTL_FLOOR_MS.to_string()).await;
     metas.give_all_slots(id).await;
@@ -14,7 +20,7 @@ async fn primary(metas: &Metas, dir: &tempfile::TempDir) -> Node {
     node
 }
 
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 

@@ -20,6 +20,9 @@ const IDLE_BYTES_MAX: u64 = 24 << 10;
 const NEVER_READING_BYTES_MAX: u64 = 64 << 20;
 /// Idle connections that are asked for.
 const IDLE_CONNECTIONS: u64 = 10_000;
+/// Held by whoever has thousands of connections open: the limit of open files belongs to this process, which runs the
+/// tests side by side, and there may be room for one of them only.
+static OPEN_FILES: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// A connection may be silent for so long after garbage before we hang up.
 const LISTEN: Duration = Duration::from_millis(100);
 
@@ -269,6 +272,8 @@ fn raise_open_files() -> u64 {
 }
 
 async fn idle_connections(port: &Port, victim: &Victim) -> io::Result<String> {
+    // Taken before the streams are, so that it is let go after they are closed.
+    let _mine = OPEN_FILES.lock().await;
     let count = IDLE_CONNECTIONS.min(raise_open_files().saturating_sub(500));
     if port.speaks == Speaks::Client {
         // Room for those who look on. A server that may not have so many says so.

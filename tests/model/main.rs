@@ -6,4 +6,5 @@
 // What a model prints is its result: bounds, counts and traces.
 #![allow(clippy::print_stdout)]
 
+mod failover;
 mod leases;

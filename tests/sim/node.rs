@@ -9,6 +9,7 @@ use capstan_node::config::load;
 use capstan_node::core::NodeCore;
 use capstan_node::dispatch::{self, Ran, Scratch};
 use capstan_node::input::Input;
+use capstan_node::log::batcher;
 use capstan_node::resp::{Reply, Resp};
 use capstan_node::session::Session;
 use capstan_node::store::Access;
@@ -61,6 +62,7 @@ pub(crate) async fn live(
         result = control::run(Arc::clone(&core), ControlConfig { secret: secret(), ..ControlConfig::default() }) => {
             result.map_or_else(|error| error.to_string(), |()| "it was stopped".to_owned())
         }
+        () = batcher::run(Arc::clone(&core)) => "its batcher ended".to_owned(),
         () = clients(stage, &name, &core) => "its clients ended".to_owned(),
     };
     stage.ended(machine, &ended);

@@ -1,16 +1,16 @@
 //! A whole cluster as real processes: `capstan dev` in a folder of its own, stopped as a person would stop it.
 
 use crate::process::{capstan_binary, wait_until};
-use crate::wire::Wire;
 use capstan_proto::env::{Random, RealRandom};
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-/// How long the cluster may take until it serves every slot.
+/// How long the cluster may take until it serves every slot and every replica is whole.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long it may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
@@ -37,27 +37,63 @@ pub struct DevCluster {
     base: u16,
     shape: Shape,
     folder: tempfile::TempDir,
+    args: Vec<String>,
 }
 
 impl DevCluster {
-    /// Starts one and waits until every slot is served; `args` come after the usual ones.
+    /// Starts one and waits until it is ready; `args` come after the usual ones.
     pub fn start(shape: Shape, args: &[&str]) -> io::Result<Self> {
         let binary = capstan_binary()?;
         let folder = tempfile::tempdir()?;
         let base = free_base(shape)?;
-        let log = std::fs::File::create(folder.path().join("output"))?;
-        let mut command = Command::new(&binary);
-        command
-            .arg("dev")
-            .args(["--port", &base.to_string()])
-            .arg("--dir")
-            .arg(folder.path().join("cluster"));
-        command.args(["--shards", &shape.shards.to_string(), "--replicas", &shape.replicas.to_string()]);
-        command.args(["--meta", &shape.meta.to_string()]).args(args);
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
-        let mut cluster = Self { child, binary, base, shape, folder };
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
+        let child = spawn(&binary, folder.path(), base, shape, &args)?;
+        let mut cluster = Self { child, binary, base, shape, folder, args };
         cluster.wait_ready()?;
         Ok(cluster)
+    }
+
+    /// Starts it again on its folder, after [`DevCluster::stop`], and waits until it is ready.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.child = spawn(&self.binary, self.folder.path(), self.base, self.shape, &self.args)?;
+        self.wait_ready()
+    }
+
+    /// Stops it as Ctrl-C does, and waits for its end.
+    pub fn stop(&mut self) -> io::Result<()> {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            kill_process(pid, Signal::INT)?;
+        }
+        match wait_until(STOP_WITHIN, || !matches!(self.child.try_wait(), Ok(None))) {
+            true => Ok(()),
+            false => Err(io::Error::other("`capstan dev` does not stop")),
+        }
+    }
+
+    /// Runs an admin verb against it.
+    pub fn verb(&self, args: &[&str]) -> io::Result<Output> {
+        let meta: Vec<String> = self.meta().iter().map(ToString::to_string).collect();
+        let mut command = Command::new(&self.binary);
+        command.args(args).args(["--meta", &meta.join(",")]).arg("--secret-file").arg(self.secret_file());
+        command.stdin(Stdio::null()).output()
+    }
+
+    /// The process that serves on each port, as `DIR/pids` has it now.
+    #[must_use]
+    pub fn serving(&self) -> BTreeMap<u16, u32> {
+        list(&self.folder().join("pids"))
+    }
+
+    /// The supervisor of each data node, as `DIR/supervisors` has it now.
+    #[must_use]
+    pub fn supervisors(&self) -> BTreeMap<u16, u32> {
+        list(&self.folder().join("supervisors"))
+    }
+
+    /// What a server has logged: `node-PORT`, `meta-ID`.
+    #[must_use]
+    pub fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder().join("logs").join(format!("{name}.log"))).unwrap_or_default()
     }
 
     /// The client ports of the data nodes.
@@ -122,16 +158,21 @@ impl DevCluster {
         Ok(found)
     }
 
+    /// The process that serves a port, as `DIR/pids` names it.
+    #[must_use]
+    pub fn pid_at(&self, port: u16) -> Option<u32> {
+        let text = std::fs::read_to_string(self.folder().join("pids")).ok()?;
+        let mut rows = text.lines().filter_map(|line| line.split_once(' '));
+        let (_, pid) = rows.find(|(at, _)| at.parse() == Ok(port))?;
+        pid.parse().ok()
+    }
+
     fn wait_ready(&mut self) -> io::Result<()> {
-        let nodes = self.nodes();
+        let output = self.folder.path().join("output");
         let mut ended = false;
         let ready = wait_until(READY_WITHIN, || {
             ended = !matches!(self.child.try_wait(), Ok(None));
-            let ok = |node: &SocketAddr| {
-                let info = Wire::connect(*node).and_then(|mut wire| wire.ask(&["CLUSTER", "INFO"]));
-                info.is_ok_and(|info| String::from_utf8_lossy(&info).contains("cluster_state:ok"))
-            };
-            ended || nodes.iter().all(ok)
+            ended || std::fs::read_to_string(&output).is_ok_and(|text| text.contains("ready after"))
         });
         if ready && !ended {
             return Ok(());
@@ -150,6 +191,25 @@ impl Drop for DevCluster {
             let _ = self.child.wait();
         }
     }
+}
+
+fn spawn(binary: &Path, folder: &Path, base: u16, shape: Shape, args: &[String]) -> io::Result<Child> {
+    let log = std::fs::File::create(folder.join("output"))?;
+    let mut command = Command::new(binary);
+    command.arg("dev").args(["--port", &base.to_string()]).arg("--dir").arg(folder.join("cluster"));
+    command.args(["--shards", &shape.shards.to_string(), "--replicas", &shape.replicas.to_string()]);
+    command.args(["--meta", &shape.meta.to_string()]).args(args);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
+}
+
+/// `PORT PID` a line.
+fn list(path: &Path) -> BTreeMap<u16, u32> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let pair = |line: &str| {
+        let (port, pid) = line.split_once(' ')?;
+        Some((port.parse().ok()?, pid.parse().ok()?))
+    };
+    text.lines().filter_map(pair).collect()
 }
 
 /// The children of a process, by every thread of it.

@@ -3,7 +3,7 @@
 //! Every change has a request id that is printed when the outcome is unknown: sent again with it, the request is
 //! answered again, not done again.
 
-use super::client::Client;
+use super::client::{AskError, Client};
 use super::view::View;
 use super::{author, client, names, request_id};
 use crate::args::{AddSlotsArgs, JoinArgs, OutcomeArgs};
@@ -41,7 +41,12 @@ pub(super) async fn propose(client: &mut Client, change: Change) -> Result<Ended
     answer(request, &reply, &change.said, change.json)
 }
 
-fn answer(request: RequestId, reply: &v1::ProposeReply, said: &str, json: bool) -> Result<Ended, Ended> {
+pub(super) fn answer(
+    request: RequestId,
+    reply: &v1::ProposeReply,
+    said: &str,
+    json: bool,
+) -> Result<Ended, Ended> {
     if !reply.done {
         return Err(Ended::refused(format!("refused: {} ({})", reply.rejected_why, reply.rejected_code)));
     }
@@ -90,7 +95,12 @@ pub(super) async fn add_slots(args: AddSlotsArgs) -> Result<Ended, Ended> {
 
 pub(super) async fn outcome(args: OutcomeArgs) -> Result<Ended, Ended> {
     let mut client = client(&args.ask)?;
-    let reply = client.outcome(args.request_id).await?;
+    // Whoever cannot be asked has not said no: 1 would mean that the request was refused.
+    let unasked = |error: AskError| Ended::Badly {
+        code: Code::Unknown,
+        message: format!("the outcome of request {} cannot be learnt now: {error}", args.request_id),
+    };
+    let reply = client.outcome(args.request_id).await.map_err(unasked)?;
     match reply.outcome.filter(|_| reply.found) {
         Some(outcome) => answer(args.request_id, &outcome, "that request", args.ask.json),
         None => Err(Ended::Badly {

@@ -5,6 +5,8 @@
 
 pub(crate) mod change;
 pub(crate) mod client;
+mod drain;
+mod failover;
 mod history;
 mod members;
 pub(crate) mod names;
@@ -34,6 +36,8 @@ pub(crate) enum Verb {
     Settings(args::SettingsArgs),
     Join(args::JoinArgs),
     AddSlots(args::AddSlotsArgs),
+    Failover(args::FailoverArgs),
+    Drain(args::DrainArgs),
     Outcome(args::OutcomeArgs),
     Members(MetaVerb),
 }
@@ -54,6 +58,8 @@ pub(crate) fn run(verb: Verb) -> Ended {
             Verb::Settings(args) => settings::run(args).await,
             Verb::Join(args) => change::join(args).await,
             Verb::AddSlots(args) => change::add_slots(args).await,
+            Verb::Failover(args) => failover::run(args).await,
+            Verb::Drain(args) => drain::run(args).await,
             Verb::Outcome(args) => change::outcome(args).await,
             Verb::Members(MetaVerb::Members(args)) => members::run(args).await,
         }

@@ -15,6 +15,10 @@ struct Row {
     shard: Option<u32>,
     incarnation: u64,
     dead: bool,
+    /// Whether it holds a complete copy of its shard.
+    whole: bool,
+    /// It leads nothing, by an operator's wish.
+    drained: bool,
     /// Milliseconds since the leader heard of it; none: never under this leader.
     heartbeat_age_ms: Option<u64>,
     /// Milliseconds; 0: no lease.
@@ -56,6 +60,8 @@ fn rows(view: &View) -> Vec<Row> {
             shard: view.shard_number(node),
             incarnation: node.incarnation.counter,
             dead: node.dead,
+            whole: node.whole,
+            drained: view.topology.drained.contains(&node.id),
             heartbeat_age_ms: heard.map(|report| report.heartbeat_age_ms),
             lease_left_ms: report.lease_left_ms,
             refused_why: report.refused_why,
@@ -75,6 +81,8 @@ fn cells(row: Row) -> Vec<String> {
         (true, _, _) => "dead".to_owned(),
         (false, false, _) => format!("busy in {}", row.busy_command),
         (false, true, false) => row.refused_why,
+        (false, true, true) if row.shard.is_some() && !row.whole => "no complete copy yet".to_owned(),
+        (false, true, true) if row.drained => "drained".to_owned(),
         (false, true, true) => "-".to_owned(),
     };
     vec![

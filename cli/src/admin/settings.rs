@@ -5,8 +5,8 @@ use super::client;
 use super::view::View;
 use crate::args::{SettingsArgs, SettingsVerb};
 use crate::output::{self, Ended};
-use capstan_node::config::rows::{self, Scope};
 use capstan_proto::rpc::v1;
+use capstan_proto::settings::CLUSTER_SETTINGS;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -52,8 +52,8 @@ pub(super) async fn run(args: SettingsArgs) -> Result<Ended, Ended> {
 /// Every setting of the cluster; those that only a later version knows come last, as they are stored.
 fn rows(view: &View) -> Vec<Row> {
     let stored = &view.topology.settings;
-    let known = rows::ROWS.iter().filter(|row| row.scope == Scope::Cluster);
-    let mut all: Vec<Row> = known
+    let mut all: Vec<Row> = CLUSTER_SETTINGS
+        .iter()
         .map(|row| Row {
             name: row.name.to_owned(),
             value: stored.get(row.name).cloned().unwrap_or_else(|| row.default.to_owned()),

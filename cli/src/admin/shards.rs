@@ -54,6 +54,7 @@ fn row(view: &View, shard: &ShardRow) -> Row {
         phase: match shard.phase {
             ShardPhase::Steady => "steady",
             ShardPhase::Planned { .. } => "planned failover",
+            ShardPhase::Forced { .. } => "forced failover",
         },
         shown_slots: view::runs(&runs),
     }

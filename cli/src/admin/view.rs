@@ -17,6 +17,8 @@ pub(crate) struct Report {
     pub(crate) refused_why: String,
     pub(crate) version: Version,
     pub(crate) health: v1::Health,
+    /// The last planned failover that held its clients.
+    pub(crate) held: Option<v1::Held>,
 }
 
 /// The cluster as the group sees it.
@@ -71,6 +73,7 @@ impl View {
                 refused_why: report.refused_why,
                 version,
                 health: last.health.unwrap_or_default(),
+                held: last.held,
             };
             view.reports.insert(id, report);
         }

@@ -2,7 +2,8 @@
 //!
 //! Each child has its own session (a Ctrl-C at the terminal reaches `dev` alone, which stops the others in order) and
 //! is killed by the kernel when `dev` ends in whatever way; the child arranges both itself before anything else, see
-//! `servers::die_with`. What a child is does not matter here.
+//! `servers::die_with`. A data node is a supervisor, which says on its standard output which process serves at the moment; its
+//! workers end with it.
 
 use capstan_proto::env::{Boot, Env};
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::watch;
 
 /// The first pause before a child is started again; it doubles up to the last.
@@ -21,7 +23,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// A child that lived this long is well: its next pause is the first again.
 const WELL_AFTER: Duration = Duration::from_secs(10);
-/// A child that does not end within this after SIGTERM is killed.
+/// A child that does not end within this after it was told to is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// A child that ends this often in a row before it was ever well makes the start fail.
 pub(crate) const FAILURES_MAX: u32 = 5;
@@ -33,9 +35,21 @@ pub(crate) enum Kind {
     Meta,
 }
 
+impl Kind {
+    /// The whole cluster stops: no data node is to look for a successor first.
+    const fn stopped_by(self) -> Signal {
+        match self {
+            Self::Node => Signal::INT,
+            Self::Meta => Signal::TERM,
+        }
+    }
+}
+
 /// How far the cluster is to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
+    /// A child that does not come up is an error; later it is a fault that passes.
+    Forming,
     Running,
     StopNodes,
     StopAll,
@@ -63,16 +77,37 @@ pub(crate) struct Server {
     pub(crate) log: PathBuf,
 }
 
-/// `DIR/pids`: `PORT PID` of each child, replaced in one step at each change.
-pub(crate) struct Pids {
+/// Which processes run: `DIR/pids` has those that serve, `DIR/supervisors` those that start the data nodes' ones.
+pub(crate) struct Lists {
+    serving: Pids,
+    supervisors: Pids,
+}
+
+impl Lists {
+    pub(crate) fn new(env: &Env, dir: &Path) -> Rc<Self> {
+        let list = |name: &str| Pids::new(env, dir.join(name));
+        Rc::new(Self { serving: list("pids"), supervisors: list("supervisors") })
+    }
+
+    /// The list in which a child itself stands.
+    fn of(&self, kind: Kind) -> &Pids {
+        match kind {
+            Kind::Node => &self.supervisors,
+            Kind::Meta => &self.serving,
+        }
+    }
+}
+
+/// `PORT PID` of each process of a kind, replaced in one step at each change.
+struct Pids {
     env: Env,
     path: PathBuf,
     running: RefCell<BTreeMap<u16, u32>>,
 }
 
 impl Pids {
-    pub(crate) fn new(env: &Env, dir: &Path) -> Rc<Self> {
-        Rc::new(Self { env: env.clone(), path: dir.join("pids"), running: RefCell::default() })
+    fn new(env: &Env, path: PathBuf) -> Self {
+        Self { env: env.clone(), path, running: RefCell::default() }
     }
 
     fn set(&self, port: u16, pid: Option<u32>) {
@@ -92,7 +127,7 @@ impl Pids {
 pub(crate) async fn keep(
     env: Env,
     server: Server,
-    pids: Rc<Pids>,
+    lists: Rc<Lists>,
     mut phase: watch::Receiver<Phase>,
 ) -> Result<(), String> {
     let mut pause = PAUSE_MIN;
@@ -100,14 +135,20 @@ pub(crate) async fn keep(
     while !phase.borrow_and_update().ends(server.kind) {
         let started = env.clock.boot();
         let mut child = spawn(&server).map_err(|why| format!("{}: {why}", server.name))?;
-        pids.set(server.port, child.id());
+        lists.of(server.kind).set(server.port, child.id());
+        let told = child.stdout.take().map(|said| list_workers(said, server.port, Rc::clone(&lists)));
+        let told = told.map(tokio::task::spawn_local);
         let ended = until_end(&server, &mut child, &mut phase).await;
-        pids.set(server.port, None);
+        if let Some(told) = told {
+            // Only the child had the other end.
+            let _ = told.await;
+        }
+        lists.of(server.kind).set(server.port, None);
         let Some(status) = ended else { return Ok(()) };
         let well = lived(&env, started) >= WELL_AFTER;
         failures = if well { 0 } else { failures + 1 };
         ever_well |= well;
-        if failures >= FAILURES_MAX && !ever_well {
+        if failures >= FAILURES_MAX && !ever_well && *phase.borrow() == Phase::Forming {
             return Err(format!(
                 "{} ended {failures} times at its start ({status}):\n{}",
                 server.name,
@@ -125,17 +166,37 @@ pub(crate) async fn keep(
     Ok(())
 }
 
+/// The longest line that a supervisor says.
+const LINE_MAX: u64 = 64;
+
+/// Keeps the worker of a supervisor in the list, until the supervisor ends.
+async fn list_workers(said: ChildStdout, port: u16, lists: Rc<Lists>) {
+    let mut said = BufReader::new(said);
+    let mut line = String::new();
+    while (&mut said).take(LINE_MAX).read_line(&mut line).await.is_ok_and(|count| count > 0) {
+        if let Some(pid) = line.trim_end().strip_prefix("worker ").and_then(|pid| pid.parse().ok()) {
+            lists.serving.set(port, Some(pid));
+        }
+        line.clear();
+    }
+    lists.serving.set(port, None);
+}
+
 fn lived(env: &Env, started: Boot) -> Duration {
     env.clock.boot().since(started)
 }
 
 fn spawn(server: &Server) -> io::Result<Child> {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(&server.log)?;
+    let stdout = match server.kind {
+        Kind::Node => Stdio::piped(),
+        Kind::Meta => log.try_clone()?.into(),
+    };
     Command::new(std::env::current_exe()?)
         .args(&server.args)
         .arg(format!("--die-with={}", std::process::id()))
         .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
+        .stdout(stdout)
         .stderr(log)
         .kill_on_drop(true)
         .spawn()
@@ -153,7 +214,7 @@ async fn until_end(
     }
     if let Some(pid) = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
         // It may have ended at this moment; then there is nothing to tell it.
-        let _ = kill_process(pid, Signal::TERM);
+        let _ = kill_process(pid, server.kind.stopped_by());
     }
     let killed = async {
         while *phase.borrow_and_update() < Phase::KillAll {
@@ -206,7 +267,7 @@ mod tests {
     #[test]
     fn the_list_of_processes_is_one_line_each() {
         let dir = tempfile::tempdir().expect("a folder");
-        let pids = Pids::new(&Env::real(), dir.path());
+        let pids = Pids::new(&Env::real(), dir.path().join("pids"));
         pids.set(7001, Some(11));
         pids.set(7000, Some(12));
         let read = || std::fs::read_to_string(dir.path().join("pids")).expect("written");

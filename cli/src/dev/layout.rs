@@ -13,13 +13,16 @@ use std::io;
 use std::path::Path;
 
 /// The form of `dev.json`.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The form that knew no replicas: read, and written only as long as there are none.
+const FORMAT_WITHOUT_REPLICAS: u32 = 1;
 /// Meta servers listen this far above the first data node.
 const META_OFFSET: u16 = 50;
 /// Peers connect this far above a data node's port.
 const PEER_OFFSET: u16 = 10_000;
 const PORT: u16 = 7000;
 const SHARDS: u16 = 3;
+const REPLICAS: u16 = 1;
 const META: u16 = 3;
 
 /// What the command line asks for; nothing means "as it is, or the default".
@@ -40,9 +43,15 @@ pub(crate) struct Shard {
     pub(crate) join: String,
     /// The request that gives it its slots.
     pub(crate) slots: String,
+    /// The requests that make nodes its replicas.
+    #[serde(default)]
+    pub(crate) replicas: Vec<String>,
 }
 
 /// A dev cluster.
+///
+/// The nodes on the first ports found the shards, in order; then come the first replicas of each, in the same order, then the
+/// second ones. Who leads changes with every failover; who belongs to which shard does not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layout {
     format: u32,
@@ -52,12 +61,13 @@ pub(crate) struct Layout {
     pub(crate) shards: Vec<Shard>,
 }
 
-/// The ids of a shard and of the two requests that form it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The ids of a shard and of the requests that form it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Forming {
     pub(crate) shard: ShardId,
     pub(crate) join: RequestId,
     pub(crate) slots: RequestId,
+    pub(crate) replicas: Vec<RequestId>,
 }
 
 impl Layout {
@@ -68,27 +78,36 @@ impl Layout {
             env.random.fill(&mut id);
             id.iter().map(|b| format!("{b:02x}")).collect()
         };
-        let shard = |_| Shard { id: id(20), join: id(16), slots: id(16) };
+        let replicas = wish.replicas.unwrap_or(REPLICAS);
+        let shard = |_| Shard {
+            id: id(20),
+            join: id(16),
+            slots: id(16),
+            replicas: (0..replicas).map(|_| id(16)).collect(),
+        };
         let layout = Self {
             format: FORMAT,
             port: wish.port.unwrap_or(PORT),
             meta: wish.meta.unwrap_or(META),
-            replicas: wish.replicas.unwrap_or(0),
+            replicas,
             shards: (0..wish.shards.unwrap_or(SHARDS)).map(shard).collect(),
         };
         layout.check().map(|()| layout)
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.replicas != 0 {
-            return Err("replication between data nodes is not built yet: start with --replicas 0".into());
-        }
-        if self.format != FORMAT {
+        if self.format != FORMAT && (self.format != FORMAT_WITHOUT_REPLICAS || self.replicas != 0) {
             return Err(format!("it has form {}, this program knows form {FORMAT}", self.format));
         }
-        let nodes = self.shards.len();
+        let (shards, nodes) = (self.shards.len(), self.nodes());
         if nodes == 0 || nodes > usize::from(META_OFFSET) || self.meta == 0 {
-            return Err(format!("{nodes} shards and {} meta servers are no cluster", self.meta));
+            return Err(format!(
+                "{shards} shards with {} replicas each and {} meta servers are no cluster: it has 1 to {META_OFFSET} data nodes",
+                self.replicas, self.meta
+            ));
+        }
+        if self.shards.iter().any(|shard| shard.replicas.len() != usize::from(self.replicas)) {
+            return Err(format!("not every shard has {} replicas", self.replicas));
         }
         let top = self
             .port
@@ -133,9 +152,19 @@ impl Layout {
         env.disk.replace(&dir.join("dev.json"), &text)
     }
 
+    /// How many data nodes there are.
+    fn nodes(&self) -> usize {
+        self.shards.len() * (1 + usize::from(self.replicas))
+    }
+
     /// The ports of the data nodes.
-    pub(crate) fn node_ports(&self) -> impl Iterator<Item = u16> {
-        (self.port..).take(self.shards.len())
+    pub(crate) fn node_ports(&self) -> impl Iterator<Item = u16> + use<> {
+        (self.port..).take(self.nodes())
+    }
+
+    /// The ports of the nodes of a shard, its founder first.
+    pub(crate) fn ports_of(&self, place: usize) -> impl Iterator<Item = u16> + use<> {
+        self.node_ports().skip(place).step_by(self.shards.len().max(1))
     }
 
     /// Numbers and ports of the meta servers.
@@ -171,7 +200,12 @@ impl Layout {
     /// The ids of the shards and of the requests that form them.
     pub(crate) fn forming(&self) -> Result<Vec<Forming>, BadId> {
         let read = |shard: &Shard| {
-            Ok(Forming { shard: shard.id.parse()?, join: shard.join.parse()?, slots: shard.slots.parse()? })
+            Ok(Forming {
+                shard: shard.id.parse()?,
+                join: shard.join.parse()?,
+                slots: shard.slots.parse()?,
+                replicas: shard.replicas.iter().map(|request| request.parse()).collect::<Result<_, _>>()?,
+            })
         };
         self.shards.iter().map(read).collect()
     }
@@ -182,7 +216,8 @@ mod tests {
     use super::*;
 
     fn layout(shards: u16) -> Layout {
-        Layout::found(&Env::real(), Wish { shards: Some(shards), ..Wish::default() }).expect("possible")
+        let wish = Wish { shards: Some(shards), replicas: Some(0), ..Wish::default() };
+        Layout::found(&Env::real(), wish).expect("possible")
     }
 
     #[test]
@@ -217,11 +252,35 @@ mod tests {
     #[test]
     fn what_cannot_be_a_cluster_is_refused_before_anything_starts() {
         let found = |wish| Layout::found(&Env::real(), wish);
-        assert!(
-            found(Wish { replicas: Some(1), ..Wish::default() }).expect_err("later").contains("not built")
-        );
+        let many = Wish { shards: Some(30), replicas: Some(1), ..Wish::default() };
+        assert!(found(many).expect_err("60 data nodes").contains("1 to 50 data nodes"));
         assert!(found(Wish { port: Some(60_000), ..Wish::default() }).is_err());
         assert!(found(Wish { port: Some(22_000), meta: Some(1), ..Wish::default() }).is_ok());
+    }
+
+    #[test]
+    fn the_nodes_of_a_shard_lie_as_many_ports_apart_as_there_are_shards() {
+        let layout =
+            Layout::found(&Env::real(), Wish { replicas: Some(2), ..Wish::default() }).expect("possible");
+        assert_eq!(layout.node_ports().collect::<Vec<_>>(), (7000..7009).collect::<Vec<_>>());
+        assert_eq!(layout.ports_of(1).collect::<Vec<_>>(), [7001, 7004, 7007]);
+        assert_eq!(layout.forming().expect("ids")[1].replicas.len(), 2);
+    }
+
+    #[test]
+    fn a_cluster_from_before_there_were_replicas_is_read_as_it_is() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let text = format!(
+            r#"{{"format":1,"port":7000,"meta":3,"replicas":0,"shards":[{{"id":"{}","join":"{}","slots":"{}"}}]}}"#,
+            "ab".repeat(20),
+            "cd".repeat(16),
+            "ef".repeat(16)
+        );
+        std::fs::write(dir.path().join("dev.json"), text).expect("written");
+        let layout = Layout::load(dir.path()).expect("readable").expect("there");
+        assert_eq!(layout.node_ports().collect::<Vec<_>>(), [7000]);
+        assert_eq!(layout.matches(Wish::default()), Ok(()));
+        assert!(layout.matches(Wish { replicas: Some(1), ..Wish::default() }).is_err());
     }
 
     #[test]

@@ -15,7 +15,8 @@ use crate::args::DevArgs;
 use crate::output::{self, Ended};
 use crate::secret;
 use capstan_proto::env::{Boot, Env};
-use children::{Kind, Phase, Pids, Server};
+use capstan_proto::rpc::v1;
+use children::{Kind, Lists, Phase, Server};
 use form::Step;
 use layout::{Layout, Wish};
 use std::io;
@@ -53,7 +54,7 @@ pub(crate) fn run(args: DevArgs) -> Ended {
         Ok(runtime) => runtime,
         Err(why) => return Ended::refused(format!("no runtime: {why}")),
     };
-    let cluster = Cluster { env, dir, layout };
+    let cluster = Cluster { env, dir, layout, trace_serving: args.trace_serving };
     LocalSet::new().block_on(&runtime, cluster.run())
 }
 
@@ -64,8 +65,10 @@ fn prepare(env: &Env, args: &DevArgs) -> Result<(PathBuf, Layout, Lock), Ended> 
     let wish = Wish { port: args.port, shards: args.shards, replicas: args.replicas, meta: args.meta };
     let shown = args.dir.display();
     let failed = |why: io::Error| Ended::refused(format!("{shown}: {why}"));
-    // Refused before a folder is made.
-    Layout::found(env, Wish { replicas: wish.replicas, ..Wish::default() }).map_err(Ended::usage)?;
+    if !args.dir.exists() {
+        // Refused before a folder is made.
+        Layout::found(env, wish).map_err(Ended::usage)?;
+    }
     std::fs::create_dir_all(args.dir.join("logs")).map_err(failed)?;
     let dir = std::fs::canonicalize(&args.dir).map_err(failed)?;
     let lock = env.disk.lock_folder(&dir).map_err(|why| match why.kind() {
@@ -108,6 +111,7 @@ struct Cluster {
     env: Env,
     dir: PathBuf,
     layout: Layout,
+    trace_serving: bool,
 }
 
 impl Cluster {
@@ -119,12 +123,12 @@ impl Cluster {
             Err(why) => return Ended::refused(format!("no signals: {why}")),
         };
         let begin = self.env.clock.boot();
-        let (phase, watching) = watch::channel(Phase::Running);
-        let pids = Pids::new(&self.env, &self.dir);
+        let (phase, watching) = watch::channel(Phase::Forming);
+        let lists = Lists::new(&self.env, &self.dir);
         let (mut nodes, mut metas) = (JoinSet::new(), JoinSet::new());
         for server in self.servers() {
             let set = if server.kind == Kind::Node { &mut nodes } else { &mut metas };
-            set.spawn_local(children::keep(self.env.clone(), server, Rc::clone(&pids), watching.clone()));
+            set.spawn_local(children::keep(self.env.clone(), server, Rc::clone(&lists), watching.clone()));
         }
         let formed = self.form(begin);
         tokio::pin!(formed);
@@ -132,7 +136,10 @@ impl Cluster {
         let ended = loop {
             tokio::select! {
                 result = &mut formed, if forming => match result {
-                    Ok(()) => forming = false,
+                    Ok(()) => {
+                        forming = false;
+                        phase.send_if_modified(|phase| raise(phase, Phase::Running));
+                    }
                     Err(why) => break Ended::refused(why),
                 },
                 Some(result) = nodes.join_next() => if let Some(why) = gave_up(result) { break Ended::refused(why) },
@@ -171,13 +178,11 @@ impl Cluster {
             server(Kind::Meta, "meta", format!("meta-{id}"), port, &["--id", &id, "--peers", &peers])
         });
         let nodes = self.layout.node_ports().map(|port| {
-            server(
-                Kind::Node,
-                "node",
-                format!("node-{port}"),
-                port,
-                &["--bind", "127.0.0.1", "--meta", &meta],
-            )
+            let name = format!("node-{port}");
+            let trace = self.dir.join("logs").join(format!("{name}.serving")).display().to_string();
+            let more = ["--bind", "127.0.0.1", "--meta", &meta, "--trace-serving", &trace];
+            let count = if self.trace_serving { more.len() } else { 4 };
+            server(Kind::Node, "node", name, port, &more[..count])
         });
         metas.chain(nodes).collect()
     }
@@ -187,22 +192,36 @@ impl Cluster {
         let secret = secret::read(Some(&self.dir.join("secret"))).map_err(|ended| format!("{ended:?}"))?;
         let mut client = Client::new(self.env.clone(), secret, self.layout.meta_addresses(), ASK_LIMIT);
         output::line(format!(
-            "{} shards on ports {}, {} meta servers on {}, folder {}",
+            "{} shards with {} replicas each on ports {}, {} meta servers on {}, folder {}",
             self.layout.shards.len(),
+            self.layout.replicas,
             ports(self.layout.node_ports()),
             self.layout.meta,
             ports(self.layout.meta_servers().map(|(_, port)| port)),
             self.dir.display(),
         ));
+        let first = self.until_formed(&mut client, begin).await?;
+        for port in self.layout.node_ports() {
+            ready::cluster_ok(port).await;
+        }
+        say_losses(&mut client, first).await;
+        self.say_ready(begin);
+        Ok(())
+    }
+
+    /// Sends what is to be sent until the cluster is formed. The index of the state that it began with.
+    async fn until_formed(&self, client: &mut Client, begin: Boot) -> Result<u64, String> {
         let mut said_slow = false;
         let mut refusals = 0;
+        let mut first = None;
         loop {
-            let waits_for = match View::now(&mut client).await {
+            let waits_for = match View::now(client).await {
                 Err(why) => why.to_string(),
-                Ok(view) => match form::next(&self.layout, &view)? {
-                    Step::Formed => break,
+                Ok(view) => match form::next(&self.layout, noted(&view, &mut first))? {
+                    Step::Formed => return Ok(first.unwrap_or_default()),
                     Step::AwaitNode(port) => format!("data node {port} has not registered"),
                     Step::AwaitLease(port) => format!("the primary on port {port} has no lease"),
+                    Step::AwaitCopy(port) => format!("the replica on port {port} holds no complete copy"),
                     Step::Propose { request, verb, said } => {
                         match client.propose(request, "capstan dev", verb).await {
                             Ok(reply) if reply.done => {
@@ -228,11 +247,6 @@ impl Cluster {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        for port in self.layout.node_ports() {
-            ready::cluster_ok(port).await;
-        }
-        self.say_ready(begin);
-        Ok(())
     }
 
     fn say_ready(&self, begin: Boot) {
@@ -249,6 +263,24 @@ impl Cluster {
         output::line(format!("  try:   redis-cli -c -p {} set hello world", self.layout.port));
         output::line(format!("  look:  capstan status{flags}"));
         output::line("  stop:  Ctrl-C");
+    }
+}
+
+/// Notes where the history stood at the first look.
+fn noted<'v>(view: &'v View, first: &mut Option<u64>) -> &'v View {
+    first.get_or_insert(view.topology.version.index);
+    view
+}
+
+/// Says which shards came back empty, because no copy of them had lived on.
+async fn say_losses(client: &mut Client, after_index: u64) {
+    let request = v1::HistoryRequest { after_index, linearizable: true, ..v1::HistoryRequest::default() };
+    match client.history(request).await {
+        Ok(history) => {
+            let lost = history.events.into_iter().filter(|event| event.what.contains("data lost"));
+            lost.for_each(|event| output::line(format!("  {}", event.what)));
+        }
+        Err(why) => tracing::warn!(%why, "what was lost cannot be said"),
     }
 }
 

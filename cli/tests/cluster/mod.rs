@@ -20,13 +20,13 @@ pub(crate) struct Dev {
 }
 
 impl Dev {
-    /// A cluster that is ready.
+    /// A cluster without replicas that is ready.
     pub(crate) fn start() -> Self {
         let mut said = String::new();
         for _ in 0..5 {
             let folder = tempfile::tempdir().expect("a folder");
             let port = free_ports();
-            let child = spawn(&folder, &["--port", &port.to_string()]);
+            let child = spawn(&folder, &["--port", &port.to_string(), "--replicas", "0"]);
             let mut dev = Self { child, folder, port };
             match dev.until_ready() {
                 Ok(()) => return dev,

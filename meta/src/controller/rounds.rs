@@ -5,8 +5,10 @@
 //! starts. What each heartbeat is answered is the table's word.
 
 use super::Controller;
+use super::book::Book;
 use crate::lease::{Answer, Read, RoundId, Standing, Verdict};
 use bytes::Bytes;
+use capstan_proto::env::Boot;
 use capstan_proto::ids::LeaderId;
 use capstan_proto::rpc::v1;
 use capstan_proto::timing::GRANT_ROUND_MIN_MS;
@@ -40,6 +42,7 @@ impl Controller {
                 book.table.round_failed(round)
             };
             for answer in &answers {
+                note_first_grant(book, &answer.verdict, now);
                 if let Some(report) = book.reports.get_mut(&answer.node) {
                     report.refused = refused_why(&answer.verdict);
                 }
@@ -51,6 +54,16 @@ impl Controller {
         for answer in answers {
             streams.reply(answer.stream, reply(&answer, ttl_ms));
         }
+    }
+}
+
+/// For the history: when the holder of an epoch got its first grant.
+fn note_first_grant(book: &mut Book, verdict: &Verdict, now: Boot) {
+    let Verdict::Granted(grant) = verdict else { return };
+    let course =
+        book.courses.get_mut(&grant.holder.shard).filter(|course| course.epoch == grant.holder.epoch);
+    if let Some(course) = course {
+        course.granted.get_or_insert(now);
     }
 }
 

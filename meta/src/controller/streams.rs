@@ -3,11 +3,14 @@
 //! It decides when a stream ends: a message that cannot be read, a life that opens another, silence, or this server not
 //! leading any more (then the next leader is named). It refuses to judge a heartbeat.
 
-use super::{Controller, Report};
+use super::Controller;
+use super::book::Report;
 use crate::lease::{Heartbeat, StreamId};
+use crate::planner::Said;
 use crate::services::{HeartbeatReplies, Heartbeats};
 use crate::state::NODES_MAX;
-use capstan_proto::ids::{Incarnation, LeaderId, NodeId, ShardEpoch, ShardId, Version};
+use capstan_proto::env::Boot;
+use capstan_proto::ids::{AttemptId, Incarnation, LeaderId, NodeId, Position, ShardEpoch, ShardId, Version};
 use capstan_proto::rpc::convert::BadMessage;
 use capstan_proto::rpc::{redirect, v1};
 use capstan_proto::topology::Addresses;
@@ -75,6 +78,15 @@ impl Streams {
         }
     }
 
+    /// Sends a question to the streams of these nodes. One that is full has answers waiting, so it beats anyway.
+    fn ask(&mut self, nodes: &[NodeId], ask: &v1::HeartbeatReply) {
+        for open in self.open.values() {
+            if open.life.is_some_and(|(node, _)| nodes.contains(&node)) {
+                let _ = open.replies.try_send(Ok(ask.clone()));
+            }
+        }
+    }
+
     fn close(&mut self, stream: StreamId, why: Option<Status>) {
         if let (Some(open), Some(why)) = (self.open.remove(&stream), why) {
             // A connection that takes nothing more is closed all the same.
@@ -86,7 +98,8 @@ impl Streams {
 /// A heartbeat, read.
 struct Beat {
     heartbeat: Heartbeat,
-    addresses: Addresses,
+    /// Its number and its arrival are the taker's to fill in.
+    said: Said,
     last: v1::HeartbeatRequest,
 }
 
@@ -119,6 +132,18 @@ impl Controller {
         Ok(Box::pin(ReceiverStream::new(answers)))
     }
 
+    /// Asks lives for a heartbeat at once. Who has no stream open sends one soon anyway.
+    pub(super) fn ask(&self, mine: LeaderId, nodes: &[NodeId]) {
+        if nodes.is_empty() {
+            return;
+        }
+        let ttl_ms = self.raft.state().topology().lease_ttl_ms();
+        let ask = v1::HeartbeatReply { ask: true, ttl_ms, ..v1::HeartbeatReply::default() };
+        if self.raft.leads() == Some(mine) {
+            self.streams.lock().ask(nodes, &ask);
+        }
+    }
+
     /// This server does not lead any more: every node is told who does.
     pub(super) fn close_streams(&self) {
         let leader = self.raft.leader_address();
@@ -140,16 +165,24 @@ impl Controller {
         }
         let taken = self.with_book(mine, |book, now| {
             let known = self.raft.state().topology().nodes.contains_key(&life.0);
+            let mut stirs = false;
             if known {
-                let refused = book.reports.get(&life.0).map(|old| old.refused.clone()).unwrap_or_default();
-                let Beat { addresses, last, .. } = beat;
-                let report = Report { last, incarnation: life.1, addresses, received: now, refused };
-                book.reports.insert(life.0, report);
+                let refused = book.reports.remove(&life.0).map(|old| old.refused).unwrap_or_default();
+                let Beat { said, last, .. } = beat;
+                book.beats += 1;
+                let said = Said { received: now, number: book.beats, ..said };
+                stirs =
+                    !book.asked.is_empty() || book.said.get(&life.0).is_none_or(|old| differs(old, &said));
+                book.said.insert(life.0, said);
+                book.reports.insert(life.0, Report { last, refused });
             }
             book.table.arrived(beat.heartbeat, now);
+            stirs
         });
-        taken.ok_or_else(not_leader)?;
         self.heartbeat_came.notify_one();
+        if taken.ok_or_else(not_leader)? {
+            self.stirred.notify_one();
+        }
         Ok(())
     }
 }
@@ -190,15 +223,55 @@ fn beat(stream: StreamId, mut last: v1::HeartbeatRequest) -> Result<Beat, BadMes
         true => None,
         false => Some((ShardId::from_slice(&last.shard)?, ShardEpoch(last.epoch))),
     };
-    let heartbeat = Heartbeat {
-        stream,
-        sequence: last.sequence,
-        node: NodeId::from_slice(&last.node)?,
-        incarnation: incarnation.try_into()?,
-        claim,
-        confirmed,
+    let incarnation: Incarnation = incarnation.try_into()?;
+    let node = NodeId::from_slice(&last.node)?;
+    let heartbeat = Heartbeat { stream, sequence: last.sequence, node, incarnation, claim, confirmed };
+    let said = said(&last, incarnation, addresses, claim)?;
+    Ok(Beat { heartbeat, said, last })
+}
+
+/// What the planner decides on.
+fn said(
+    last: &v1::HeartbeatRequest,
+    incarnation: Incarnation,
+    addresses: Addresses,
+    claim: Option<(ShardId, ShardEpoch)>,
+) -> Result<Said, BadMessage> {
+    let handed_over = |over: &v1::HandedOver| {
+        let position = over.position.ok_or(BadMessage::Missing("position"))?;
+        Ok::<_, BadMessage>((AttemptId(over.attempt), Position::try_from(position)?))
     };
-    Ok(Beat { heartbeat, addresses, last })
+    let whole_of = match last.whole_of.is_empty() {
+        true => None,
+        false => Some((ShardId::from_slice(&last.whole_of)?, ShardEpoch(last.whole_epoch))),
+    };
+    let held = |held: &v1::Held| {
+        Ok::<_, BadMessage>((ShardId::from_slice(&held.shard)?, AttemptId(held.attempt), held.hold_us))
+    };
+    let served = |first: v1::FirstServed| (ShardEpoch(first.epoch), Duration::from_micros(first.ago_us));
+    Ok(Said {
+        incarnation,
+        received: Boot(0),
+        number: 0,
+        addresses,
+        claim,
+        position: last.position.map(Position::try_from).transpose()?,
+        handed_over: last.handed_over.as_ref().map(handed_over).transpose()?,
+        whole_of,
+        wants_handover: last.wants_handover,
+        first_served: last.first_served.map(served),
+        held: last.held.as_ref().map(held).transpose()?,
+    })
+}
+
+/// Whether a heartbeat says something that the acting part should hear of at once.
+fn differs(old: &Said, new: &Said) -> bool {
+    old.incarnation != new.incarnation
+        || old.handed_over != new.handed_over
+        || old.whole_of != new.whole_of
+        || old.wants_handover != new.wants_handover
+        || old.held != new.held
+        || old.first_served.map(|(epoch, _)| epoch) != new.first_served.map(|(epoch, _)| epoch)
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@
 //! names the one that does. An unknown outcome is said to be unknown ([`tonic::Code::Unknown`]); the same request id
 //! asks again. Reads that must not be stale are confirmed by a quorum first.
 
-use super::{read_status, refused};
+use super::{FailoverKind, FailoverWish, read_status, refused};
 use crate::host::{Host, Seated};
 use crate::members::{self, Change};
-use crate::state::{Body, Command, Done, Event, JoinRole, Outcome, SlotRange};
-use capstan_proto::ids::{NodeId, RequestId, ShardId, Version};
+use crate::state::{Body, Command, Done, Draining, Event, JoinRole, Outcome, Rejection, SlotRange};
+use capstan_proto::ids::{LeaderId, NodeId, RequestId, ShardId, Version};
 use capstan_proto::rpc::convert::BadMessage;
-use capstan_proto::rpc::v1;
+use capstan_proto::rpc::{redirect, v1};
 use capstan_proto::topology::SlotRun;
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -39,7 +39,7 @@ fn request_id(bytes: &[u8]) -> Result<RequestId, Status> {
     RequestId::from_slice(bytes).map_err(bad)
 }
 
-/// The command that a verb asks for.
+/// The command that a verb asks for, whatever the leader knows beside the state.
 fn body(verb: v1::Verb) -> Result<Body, Status> {
     let verb = verb.verb.ok_or_else(|| bad("a request without a verb that this version knows"))?;
     Ok(match verb {
@@ -65,10 +65,42 @@ fn body(verb: v1::Verb) -> Result<Body, Status> {
             shard: ShardId::from_slice(&replicate.shard).map_err(bad)?,
         },
         v1::verb::Verb::SetSetting(setting) => Body::SetSetting { name: setting.name, value: setting.value },
-        v1::verb::Verb::Failover(_) | v1::verb::Verb::Drain(_) => {
-            return Err(Status::unimplemented("this version has no planned failovers yet"));
-        }
+        v1::verb::Verb::Drain(drain) => Body::Drain {
+            node: NodeId::from_slice(&drain.node).map_err(bad)?,
+            what: if drain.end { Draining::Ends } else { Draining::Begins },
+        },
+        v1::verb::Verb::Failover(_) => return Err(bad("a failover is the leader's to decide")),
     })
+}
+
+fn wish(failover: &v1::FailoverVerb, who: &str) -> Result<FailoverWish, Status> {
+    let kind = match failover.kind {
+        0 => FailoverKind::Planned,
+        1 => FailoverKind::Forced,
+        other => return Err(bad(format!("a kind of failover that this version does not know: {other}"))),
+    };
+    Ok(FailoverWish {
+        shard: ShardId::from_slice(&failover.shard).map_err(bad)?,
+        candidate: failover.candidate.as_deref().map(NodeId::from_slice).transpose().map_err(bad)?,
+        kind,
+        who: who.to_owned(),
+    })
+}
+
+/// What is to be proposed for a verb, or why nothing is.
+type Judged = Result<(Option<LeaderId>, Body), Rejection>;
+
+/// A failover is begun by the leader on what it knows of the replicas; it must have seen all that is committed.
+async fn judge(seated: &Seated, verb: v1::Verb, who: &str) -> Result<Judged, Status> {
+    let Some(v1::verb::Verb::Failover(failover)) = &verb.verb else {
+        return Ok(Ok((None, body(verb)?)));
+    };
+    let wish = wish(failover, who)?;
+    seated.raft.read_index().await.map_err(read_status)?;
+    match seated.leases.failover(&wish) {
+        Some(judged) => Ok(judged.map(|(leader, body)| (Some(leader), body))),
+        None => Err(redirect::not_leader(seated.raft.leader_address().as_deref())),
+    }
 }
 
 fn reply(outcome: &Outcome, repeated: bool, now: Version) -> v1::ProposeReply {
@@ -78,8 +110,19 @@ fn reply(outcome: &Outcome, repeated: bool, now: Version) -> v1::ProposeReply {
             if let Done::SettingStored { value, clamped_from: Some(asked) } = done {
                 note = format!("{asked} is out of bounds: set to {value}");
             }
+            let mut begun = 0;
+            if let Done::AttemptBegun { attempt } = done {
+                begun = attempt.0;
+            }
             let version = Some(version.into());
-            v1::ProposeReply { version, done: true, repeated, note, ..v1::ProposeReply::default() }
+            v1::ProposeReply {
+                version,
+                done: true,
+                repeated,
+                note,
+                attempt: begun,
+                ..v1::ProposeReply::default()
+            }
         }
         Outcome::Rejected(why) => v1::ProposeReply {
             version: Some((&now).into()),
@@ -88,6 +131,7 @@ fn reply(outcome: &Outcome, repeated: bool, now: Version) -> v1::ProposeReply {
             rejected_why: why.to_string(),
             repeated,
             note: String::new(),
+            attempt: 0,
         },
     }
 }
@@ -160,15 +204,24 @@ impl v1::admin_server::Admin for AdminService {
         &self,
         request: Request<v1::ProposeRequest>,
     ) -> Result<Response<v1::ProposeReply>, Status> {
-        let request = request.into_inner();
-        let command = Command {
-            request: request_id(&request.request_id)?,
-            author: request.author,
-            at: self.host.env.clock.wall(),
-            leader: None,
-            body: body(request.verb.unwrap_or_default())?,
+        let v1::ProposeRequest { request_id: id, author, verb } = request.into_inner();
+        let id = request_id(&id)?;
+        let seated = self.host.in_group()?;
+        let raft = &seated.raft;
+        // What a failover needs is decided anew each time: a request that is known is only answered.
+        if let Some(known) = raft.state().outcome_of(&id) {
+            let ours = raft.leads().ok_or_else(|| redirect::not_leader(raft.leader_address().as_deref()));
+            ours?;
+            return Ok(Response::new(reply(known, true, raft.state().version())));
+        }
+        let (leader, body) = match judge(seated, verb.unwrap_or_default(), &author).await? {
+            Ok(begun) => begun,
+            Err(rejection) => {
+                let refused = Outcome::Rejected(rejection);
+                return Ok(Response::new(reply(&refused, false, raft.state().version())));
+            }
         };
-        let raft = &self.host.in_group()?.raft;
+        let command = Command { request: id, author, at: self.host.env.clock.wall(), leader, body };
         let proposed = raft.submit(command).await.map_err(|error| refused(&error))?;
         Ok(Response::new(reply(&proposed.outcome, proposed.repeated, raft.state().version())))
     }

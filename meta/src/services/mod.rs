@@ -12,8 +12,9 @@ pub(crate) use raft::RaftService;
 pub(crate) use watch::WatchService;
 
 use crate::raft::{ProposeError, ReadError};
+use crate::state::{Body, Rejection};
 use capstan_proto::env::BoxFuture;
-use capstan_proto::ids::{Incarnation, LeaderId, NodeId};
+use capstan_proto::ids::{Incarnation, LeaderId, NodeId, ShardId};
 use capstan_proto::rpc::{redirect, v1};
 use std::pin::Pin;
 use std::time::Duration;
@@ -44,6 +45,28 @@ pub enum EndOfLife {
     },
 }
 
+/// A failover that somebody asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailoverWish {
+    /// Of which shard.
+    pub shard: ShardId,
+    /// To which replica; the leader chooses if none is named.
+    pub candidate: Option<NodeId>,
+    /// How.
+    pub kind: FailoverKind,
+    /// Who asks.
+    pub who: String,
+}
+
+/// How a failover is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailoverKind {
+    /// The candidate catches up first: nothing acknowledged is lost (I10).
+    Planned,
+    /// What the candidate lacks is given up.
+    Forced,
+}
+
 /// What the services need of the lease table. `controller` implements it.
 pub trait NodeLeases: Send + Sync + 'static {
     /// One life's heartbeat stream, as long as this server leads.
@@ -55,6 +78,10 @@ pub trait NodeLeases: Send + Sync + 'static {
     /// The registration that [`NodeLeases::end_of_life`] was asked for was committed, or rejected: after a rejection
     /// the old life may get grants again. Not called when the outcome is unknown.
     fn settled(&self, node: NodeId, incarnation: Incarnation);
+
+    /// The command that begins a failover which somebody asks for, and the leader id under which it was decided (►2);
+    /// or why there can be none. Nothing if this server does not lead.
+    fn failover(&self, wish: &FailoverWish) -> Option<Result<(LeaderId, Body), Rejection>>;
 
     /// What is known of each node beside the cluster state.
     fn reports(&self) -> Vec<v1::NodeReport>;

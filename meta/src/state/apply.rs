@@ -9,7 +9,7 @@ use super::outcome::{Applied, Done, Outcome, Rejection};
 use super::planted::{Bug, Planted};
 use super::requests::{Digest, Finished};
 use super::settings::LoweredTtl;
-use super::{State, failover, members, settings, slots};
+use super::{State, failover, members, planned, settings, slots};
 use capstan_proto::codec;
 use capstan_proto::env::UnixMs;
 use capstan_proto::ids::{LeaderId, Version};
@@ -152,22 +152,29 @@ impl State {
         }
         match &command.body {
             Body::Found { group } => members::found(self, *group),
-            Body::Register(register) => members::register(self, register, command.leader),
-            Body::Dead { node, token } => members::dead(self, *node, *token),
+            Body::Register(register) => {
+                members::register(self, register, command.leader, entry.switches.rules)
+            }
+            Body::Dead { node, token } => members::dead(self, *node, *token, entry.switches.rules),
             Body::Update { node, incarnation, what } => members::update(self, *node, *incarnation, what),
             Body::Join { node, role } => members::join(self, *node, *role),
             Body::AddSlots { shard, ranges } => {
                 slots::add_slots(self, *shard, ranges, entry.switches.planted)
             }
             Body::Replicate { node, shard } => members::replicate(self, *node, *shard),
-            Body::Promote(promote) => {
-                failover::promote(self, promote, command.leader, entry.switches.planted)
-            }
+            Body::Promote(promote) => failover::promote(self, promote, command.leader, entry.switches),
             Body::BeginPlanned { shard, candidate, expected_epoch, last_attempt, why } => {
                 let seen = (*expected_epoch, *last_attempt);
-                failover::begin_planned(self, *shard, *candidate, seen, why)
+                planned::begin(self, *shard, *candidate, seen, why)
             }
-            Body::EndAttempt { shard, attempt, why } => failover::end_attempt(self, *shard, *attempt, why),
+            Body::BeginForced { shard, candidate, expected_epoch, last_attempt, who, why } => {
+                within("operator", who, AUTHOR_MAX)?;
+                let seen = (*expected_epoch, *last_attempt);
+                planned::begin_forced(self, *shard, *candidate, seen, (who, why))
+            }
+            Body::EndAttempt { shard, attempt, why } => planned::end(self, *shard, *attempt, why),
+            Body::Drain { node, what } => planned::drain(self, *node, *what),
+            Body::Note { shard, node, what, evidence } => planned::note(self, *shard, *node, *what, evidence),
             Body::SetSetting { name, value } => {
                 settings::set_setting(self, name, value, self.latest.max(command.at))
             }
@@ -219,6 +226,7 @@ impl State {
             Row::Cluster { group, config_epoch } => {
                 topology.group != Some(*group) || topology.config_epoch != *config_epoch
             }
+            Row::Drain { node, on } => topology.drained.contains(node) != *on,
         }
     }
 }
@@ -288,6 +296,7 @@ fn last_of_each(rows: Vec<Row>) -> Vec<Row> {
         Shard(capstan_proto::ids::ShardId),
         Setting(String),
         Cluster,
+        Drain(capstan_proto::ids::NodeId),
     }
     let mut seen = std::collections::BTreeSet::new();
     let mut kept: Vec<Row> = Vec::with_capacity(rows.len());
@@ -301,6 +310,7 @@ fn last_of_each(rows: Vec<Row>) -> Vec<Row> {
             Row::Slots(_) => true,
             Row::Setting { name, .. } => seen.insert(Key::Setting(name.clone())),
             Row::Cluster { .. } => seen.insert(Key::Cluster),
+            Row::Drain { node, .. } => seen.insert(Key::Drain(*node)),
         };
         if fresh {
             kept.push(row);

@@ -108,6 +108,66 @@ pub enum Body {
     },
     /// Many in one log entry, each judged on its own, under its own request id. No batch in a batch.
     Batch(Vec<Command>),
+    /// [`Body::BeginPlanned`] by force: whatever the candidate lacks is given up, by an operator's consent. The end of
+    /// the primary's serving is waited for all the same (I4).
+    BeginForced {
+        /// The shard.
+        shard: ShardId,
+        /// The replica that is to be primary, whole or not.
+        candidate: NodeId,
+        /// The shard epoch that the decision saw.
+        expected_epoch: ShardEpoch,
+        /// The last attempt that the decision saw: the new one is the next.
+        last_attempt: AttemptId,
+        /// The operator who consents to the loss.
+        who: String,
+        /// Why, for the history.
+        why: String,
+    },
+    /// Drains a node, or ends that: it leads nothing, and is promoted only where no other copy is left.
+    Drain {
+        /// The node.
+        node: NodeId,
+        /// Which of the two.
+        what: Draining,
+    },
+    /// A node told its leader of something that has happened: for the history only.
+    Note {
+        /// The shard.
+        shard: ShardId,
+        /// Who tells it.
+        node: NodeId,
+        /// What.
+        what: Noted,
+        /// What the leader adds.
+        evidence: String,
+    },
+}
+
+/// Whether a node is drained from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Draining {
+    /// It is.
+    Begins,
+    /// It is not any more.
+    Ends,
+}
+
+/// What happened on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Noted {
+    /// The first command of an epoch was executed.
+    FirstServed {
+        /// The epoch.
+        epoch: ShardEpoch,
+    },
+    /// A planned failover has held clients, and released them.
+    Held {
+        /// The attempt.
+        attempt: AttemptId,
+        /// From the first command that was held to the release, microseconds.
+        hold_us: u64,
+    },
 }
 
 /// A life of a node announces itself: compare-and-set on the last incarnation, idempotent by token (►13).

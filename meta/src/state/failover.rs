@@ -1,15 +1,16 @@
-//! Who is primary: promotions (►3), and the attempts of planned failovers (►14).
+//! Who is primary: promotions (►3), with or without the attempt of a planned failover (►14).
 //!
 //! Judges only. A promotion is the only thing that changes a primary, and each raises the shard epoch by one (I3). It
 //! decides from the command and the state; leases and positions are the leader's to weigh, under its leader id (►2).
 
 use super::State;
-use super::apply::{Change, Told};
+use super::apply::{Change, Switches, Told};
 use super::command::{Consent, Fence, Promote};
 use super::history::Subject;
 use super::outcome::{Done, Rejection};
-use super::planted::{Bug, Planted};
-use capstan_proto::ids::{AttemptId, LeaderId, NodeId, ShardEpoch, ShardId};
+use super::planted::Bug;
+use capstan_proto::ids::{LeaderId, NodeId, ShardEpoch};
+use capstan_proto::rules::Rule;
 use capstan_proto::topology::{NodeRow, Row, ShardPhase, ShardRow};
 
 /// ►3: the checks that no leader can skip.
@@ -17,20 +18,25 @@ pub(super) fn promote(
     state: &State,
     promote: &Promote,
     leader: Option<LeaderId>,
-    planted: Planted,
+    switches: Switches,
 ) -> Result<Change, Rejection> {
     if leader.is_none() {
         return Err(Rejection::LeaderUnnamed { what: "promotion".to_owned() });
     }
     let shard = state.shard(promote.shard)?;
-    if shard.epoch != promote.expected_epoch && !planted.has(Bug::StaleEpochAccepted) {
+    if shard.epoch != promote.expected_epoch && !switches.planted.has(Bug::StaleEpochAccepted) {
         let (expected, current) = (promote.expected_epoch, shard.epoch);
         return Err(Rejection::StaleEpoch { shard: shard.id, expected, current });
     }
-    let candidate = candidate(state, shard, promote)?;
-    judge_attempt(shard, promote)?;
+    let judged = switches.rules.on(Rule::PromotionIsJudged);
+    let candidate = candidate(state, shard, promote, judged)?;
+    if switches.rules.on(Rule::AttemptEndsByCommit) {
+        judge_attempt(shard, promote)?;
+    }
     judge_fence(state, shard, promote)?;
-    judge_copy(state, shard, candidate, promote)?;
+    if judged {
+        judge_copy(state, shard, candidate, promote)?;
+    }
     let Some(group) = state.topology.group else { return Err(Rejection::NotFounded) };
 
     let config_epoch = state.topology.config_epoch.next();
@@ -60,13 +66,18 @@ pub(super) fn promote(
 }
 
 /// The member that is to be primary, in the life that was asked.
-fn candidate<'a>(state: &'a State, shard: &ShardRow, promote: &Promote) -> Result<&'a NodeRow, Rejection> {
+fn candidate<'a>(
+    state: &'a State,
+    shard: &ShardRow,
+    promote: &Promote,
+    judged: bool,
+) -> Result<&'a NodeRow, Rejection> {
     let node = promote.candidate;
     let row = state.node(node)?;
     if shard.primary != node && !shard.replicas.contains(&node) {
         return Err(Rejection::NotMember { node, shard: shard.id });
     }
-    if row.incarnation != promote.incarnation {
+    if row.incarnation != promote.incarnation && judged {
         let given = promote.incarnation.to_string();
         return Err(Rejection::StaleIncarnation { node, given, current: row.incarnation });
     }
@@ -79,15 +90,9 @@ fn candidate<'a>(state: &'a State, shard: &ShardRow, promote: &Promote) -> Resul
 /// ►14: a promotion that names an attempt counts only while that very attempt is under way.
 fn judge_attempt(shard: &ShardRow, promote: &Promote) -> Result<(), Rejection> {
     let Some(named) = promote.attempt else { return Ok(()) };
-    match &shard.phase {
-        ShardPhase::Planned { attempt, candidate }
-            if *attempt == named && *candidate == promote.candidate =>
-        {
-            Ok(())
-        }
-        ShardPhase::Planned { .. } | ShardPhase::Steady => {
-            Err(Rejection::AttemptOver { shard: shard.id, attempt: named, last: shard.last_attempt })
-        }
+    match shard.phase.planned() == Some((named, promote.candidate)) {
+        true => Ok(()),
+        false => Err(Rejection::AttemptOver { shard: shard.id, attempt: named, last: shard.last_attempt }),
     }
 }
 
@@ -158,66 +163,5 @@ fn told(shard: &ShardRow, candidate: &NodeRow, promote: &Promote, epoch: ShardEp
             shard.primary, shard.incarnation, promote.position, promote.evidence
         ),
         subject: Subject::shard(shard.id, &[node, shard.primary]),
-    }
-}
-
-/// ►14: numbers a planned failover.
-pub(super) fn begin_planned(
-    state: &State,
-    shard: ShardId,
-    candidate: NodeId,
-    (expected, seen): (ShardEpoch, AttemptId),
-    why: &str,
-) -> Result<Change, Rejection> {
-    let row = state.shard(shard)?;
-    if row.epoch != expected {
-        return Err(Rejection::StaleEpoch { shard, expected, current: row.epoch });
-    }
-    if let ShardPhase::Planned { attempt, .. } = &row.phase {
-        return Err(Rejection::AttemptUnderWay { shard, attempt: *attempt });
-    }
-    if row.last_attempt != seen {
-        return Err(Rejection::AttemptOver { shard, attempt: seen, last: row.last_attempt });
-    }
-    if !row.replicas.contains(&candidate) {
-        return Err(Rejection::NotMember { node: candidate, shard });
-    }
-    if !state.living(candidate)?.whole {
-        return Err(Rejection::NotWhole { node: candidate, shard });
-    }
-    let attempt = seen.next();
-    let fresh =
-        ShardRow { phase: ShardPhase::Planned { attempt, candidate }, last_attempt: attempt, ..row.clone() };
-    let told = Told {
-        what: format!("began planned failover {attempt} of shard {} to node {candidate}", row.number),
-        why: why.to_owned(),
-        evidence: String::new(),
-        subject: Subject::shard(shard, &[candidate, row.primary]),
-    };
-    Ok(Change::told(Done::AttemptBegun { attempt }, vec![Row::Shard(fresh)], told))
-}
-
-/// ►14: from here on a promotion that names this attempt is rejected.
-pub(super) fn end_attempt(
-    state: &State,
-    shard: ShardId,
-    attempt: AttemptId,
-    why: &str,
-) -> Result<Change, Rejection> {
-    let row = state.shard(shard)?;
-    match &row.phase {
-        ShardPhase::Planned { attempt: now, candidate } if *now == attempt => {
-            let told = Told {
-                what: format!("ended planned failover {attempt} of shard {} without a promotion", row.number),
-                why: why.to_owned(),
-                evidence: String::new(),
-                subject: Subject::shard(shard, &[*candidate, row.primary]),
-            };
-            let fresh = ShardRow { phase: ShardPhase::Steady, ..row.clone() };
-            Ok(Change::told(Done::AttemptEnded, vec![Row::Shard(fresh)], told))
-        }
-        ShardPhase::Planned { .. } | ShardPhase::Steady => {
-            Err(Rejection::AttemptOver { shard, attempt, last: row.last_attempt })
-        }
     }
 }

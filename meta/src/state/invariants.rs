@@ -6,7 +6,7 @@ use super::{NODES_MAX, REPLICAS_MAX, SHARDS_MAX, State};
 use capstan_proto::ids::{NodeId, ShardId};
 use capstan_proto::settings::{ClusterSetting, HISTORY_LENGTH};
 use capstan_proto::slot::Slot;
-use capstan_proto::topology::{ShardPhase, ShardRow, Topology};
+use capstan_proto::topology::{ShardRow, Topology};
 use std::collections::BTreeSet;
 
 /// What does not hold.
@@ -45,6 +45,9 @@ pub enum Broken {
     /// A setting that could not have been set.
     #[error("setting {0} holds a value that it does not take")]
     SettingUnfit(String),
+    /// A drained node that is none.
+    #[error("node {0} is drained and does not exist")]
+    DrainedUnknown(NodeId),
     /// Beyond a limit on the size of the state.
     #[error("more {0} than the state may hold")]
     TooMany(&'static str),
@@ -124,6 +127,9 @@ pub fn well_formed(state: &State) -> Result<(), Broken> {
     }
     members(topology)?;
     numbers(state)?;
+    if let Some(stranger) = topology.drained.iter().find(|node| !topology.nodes.contains_key(node)) {
+        return Err(Broken::DrainedUnknown(*stranger));
+    }
     for (name, value) in &topology.settings {
         let accepted = ClusterSetting::find(name).and_then(|row| row.check(value).ok());
         if accepted.is_none_or(|accepted| accepted.value != *value) {
@@ -161,13 +167,10 @@ fn members(topology: &Topology) -> Result<(), Broken> {
         if !shard.replicas.is_sorted() || shard.replicas.len() > REPLICAS_MAX {
             return Err(Broken::ReplicasUnordered(*id));
         }
-        match &shard.phase {
-            ShardPhase::Planned { attempt, candidate }
-                if *attempt != shard.last_attempt || !shard.replicas.contains(candidate) =>
-            {
-                return Err(Broken::AttemptUnfit(*id));
-            }
-            ShardPhase::Planned { .. } | ShardPhase::Steady => {}
+        if let Some((attempt, candidate)) = shard.phase.planned()
+            && (attempt != shard.last_attempt || !shard.replicas.contains(&candidate))
+        {
+            return Err(Broken::AttemptUnfit(*id));
         }
     }
     for (id, node) in &topology.nodes {

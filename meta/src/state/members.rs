@@ -10,6 +10,7 @@ use super::{NODES_MAX, REPLICAS_MAX, SHARDS_MAX, State};
 use capstan_proto::ids::{
     AttemptId, GroupId, Incarnation, LeaderId, NodeId, ShardEpoch, ShardId, SpawnToken,
 };
+use capstan_proto::rules::{Rule, Rules};
 use capstan_proto::topology::{Addresses, NodeRow, ProcessPlace, Row, ShardPhase, ShardRow};
 
 const HOST_MAX: usize = 255;
@@ -52,6 +53,7 @@ pub(super) fn register(
     state: &State,
     register: &Register,
     leader: Option<LeaderId>,
+    rules: Rules,
 ) -> Result<Change, Rejection> {
     let Register { node, token, place, addresses, software, .. } = register;
     check_place(place)?;
@@ -65,7 +67,7 @@ pub(super) fn register(
             };
         }
         (Some(row), Some(last)) if row.incarnation == last => {
-            (last.counter.saturating_add(1), row.shard, proof_of_end(row, register, leader)?)
+            (last.counter.saturating_add(1), row.shard, proof_of_end(row, register, leader, rules)?)
         }
         (Some(row), last) => {
             let given = last.map_or_else(|| "none".to_owned(), |last| last.to_string());
@@ -99,8 +101,16 @@ pub(super) fn register(
 }
 
 /// What shows that the life in `row` has ended, for the history; else `MustWait`.
-fn proof_of_end(row: &NodeRow, register: &Register, leader: Option<LeaderId>) -> Result<String, Rejection> {
+fn proof_of_end(
+    row: &NodeRow,
+    register: &Register,
+    leader: Option<LeaderId>,
+    rules: Rules,
+) -> Result<String, Rejection> {
     let last = row.incarnation;
+    if !rules.on(Rule::DeathNeedsProof) {
+        return Ok("nothing: the rule is switched off".to_owned());
+    }
     if row.dead {
         return Ok(format!("its supervisor saw life {last} end"));
     }
@@ -119,10 +129,15 @@ fn proof_of_end(row: &NodeRow, register: &Register, leader: Option<LeaderId>) ->
 }
 
 /// ►13: a supervisor saw this very life end. Any other life of the node is left alone.
-pub(super) fn dead(state: &State, node: NodeId, token: SpawnToken) -> Result<Change, Rejection> {
+pub(super) fn dead(
+    state: &State,
+    node: NodeId,
+    token: SpawnToken,
+    rules: Rules,
+) -> Result<Change, Rejection> {
     let row = state.node(node)?;
     let incarnation = row.incarnation;
-    if incarnation.token != token {
+    if incarnation.token != token && rules.on(Rule::DeathNeedsProof) {
         let given = format!("token {token}");
         return Err(Rejection::StaleIncarnation { node, given, current: incarnation });
     }
@@ -257,11 +272,10 @@ pub(super) fn replicate(state: &State, node: NodeId, shard: ShardId) -> Result<C
         if old.id == shard {
             return Ok(Change::nothing(Done::Replicating));
         }
-        match &old.phase {
-            ShardPhase::Planned { attempt, candidate } if *candidate == node => {
-                return Err(Rejection::AttemptUnderWay { shard: old.id, attempt: *attempt });
-            }
-            ShardPhase::Planned { .. } | ShardPhase::Steady => {}
+        if let Some((attempt, candidate)) = old.phase.planned()
+            && candidate == node
+        {
+            return Err(Rejection::AttemptUnderWay { shard: old.id, attempt });
         }
         let replicas = old.replicas.iter().copied().filter(|replica| *replica != node).collect();
         left = format!(" instead of shard {}", old.number);

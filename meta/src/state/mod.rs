@@ -3,15 +3,17 @@
 //! `apply(state, entry, command) -> (state, outcome, changed rows)`. No clock, no chance, no I/O (I1): time and random
 //! ids travel inside commands. Every command is judged before anything is touched, so a rejection changes nothing but
 //! the table of finished requests. A command is judged in one file of its own kind: [`members`], [`slots`],
-//! [`failover`], [`settings`]; [`apply`] orders the steps; [`invariants`] says what must hold after each.
+//! [`failover`], [`planned`], [`settings`]; [`apply`] orders the steps; [`invariants`] says what must hold after each.
 
 mod apply;
+mod codes;
 mod command;
 mod failover;
 mod history;
 pub mod invariants;
 mod members;
 mod outcome;
+mod planned;
 mod planted;
 mod requests;
 mod settings;
@@ -23,7 +25,8 @@ mod tests;
 
 pub use apply::{BATCH_MAX, Switches};
 pub use command::{
-    Body, Command, Consent, Fence, JoinRole, LeaseOver, NodeUpdate, Promote, Register, SlotRange,
+    Body, Command, Consent, Draining, Fence, JoinRole, LeaseOver, NodeUpdate, Noted, Promote, Register,
+    SlotRange,
 };
 pub use history::{Event, History, Subject};
 pub use outcome::{Applied, Done, Outcome, Rejection};
@@ -33,7 +36,7 @@ pub use settings::LoweredTtl;
 pub use snapshot::{BadSnapshot, SNAPSHOT_FORMAT};
 
 use capstan_proto::env::UnixMs;
-use capstan_proto::ids::{GroupId, LeaderId, RequestId, Version};
+use capstan_proto::ids::{GroupId, LeaderId, NodeId, RequestId, ShardId, Version};
 use capstan_proto::topology::Topology;
 use requests::Requests;
 
@@ -108,6 +111,12 @@ impl State {
     #[must_use]
     pub const fn history(&self) -> &History {
         &self.history
+    }
+
+    /// Whether the history holds this note of a node already.
+    #[must_use]
+    pub fn is_noted(&self, shard: ShardId, node: NodeId, what: Noted) -> bool {
+        planned::is_noted(self, shard, node, what)
     }
 
     /// What became of a request, as long as it is remembered. A batch has no outcome of its own: ask for its members.

@@ -93,6 +93,10 @@ pub enum Done {
     },
     /// Each command of the batch has its own outcome, in order.
     Batch(Vec<Outcome>),
+    /// The node is drained, or not any more.
+    Drained,
+    /// It stands in the history.
+    Noted,
 }
 
 /// Why a command was refused.
@@ -377,90 +381,30 @@ pub enum Rejection {
         /// What it takes.
         want: String,
     },
-}
-
-impl Rejection {
-    /// A stable name of the reason, for scripts.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::ForeignLeader { .. } => "FOREIGNLEADER",
-            Self::LeaderUnnamed { .. } => "LEADERUNNAMED",
-            Self::RequestIdReused => "REQUESTIDREUSED",
-            Self::BadBatch { .. } => "BADBATCH",
-            Self::NotFounded => "NOTFOUNDED",
-            Self::AlreadyFounded { .. } => "ALREADYFOUNDED",
-            Self::TooLong { .. } => "TOOLONG",
-            Self::BadField { .. } => "BADFIELD",
-            Self::Full { .. } => "FULL",
-            Self::UnknownNode { .. } => "UNKNOWNNODE",
-            Self::UnknownShard { .. } => "UNKNOWNSHARD",
-            Self::StaleIncarnation { .. } => "STALEINCARNATION",
-            Self::MustWait { .. } => "MUSTWAIT",
-            Self::NeverRegistered { .. } => "NEVERREGISTERED",
-            Self::NodeDead { .. } => "NODEDEAD",
-            Self::AlreadyMember { .. } => "ALREADYMEMBER",
-            Self::NotMember { .. } => "NOTMEMBER",
-            Self::ShardExists { .. } => "SHARDEXISTS",
-            Self::StaleEpoch { .. } => "STALEEPOCH",
-            Self::SlotBusy { .. } => "SLOTBUSY",
-            Self::SlotTwice { .. } => "SLOTTWICE",
-            Self::BadSlots { .. } => "BADSLOTS",
-            Self::NoSlots => "NOSLOTS",
-            Self::IsPrimary { .. } => "ISPRIMARY",
-            Self::AlreadyPrimary { .. } => "ALREADYPRIMARY",
-            Self::NotWhole { .. } => "NOTWHOLE",
-            Self::BelowFloor { .. } => "BELOWFLOOR",
-            Self::CopyLeft { .. } => "COPYLEFT",
-            Self::NotFenced { .. } => "NOTFENCED",
-            Self::AttemptUnderWay { .. } => "ATTEMPTUNDERWAY",
-            Self::AttemptOver { .. } => "ATTEMPTOVER",
-            Self::UnknownSetting { .. } => "UNKNOWNSETTING",
-            Self::BadSetting { .. } => "BADSETTING",
-        }
-    }
-
-    /// What Redis says in this case, word for word, if it has a case like it (without `ERR `).
-    #[must_use]
-    pub fn redis_text(&self) -> Option<String> {
-        match self {
-            Self::SlotBusy { slot, .. } => Some(format!("Slot {slot} is already busy")),
-            Self::SlotTwice { slot } => Some(format!("Slot {slot} specified multiple times")),
-            Self::BadSlots { .. } => Some("Invalid or out of range slot".to_owned()),
-            Self::UnknownNode { node } => Some(format!("Unknown node {node}")),
-            Self::IsPrimary { .. } => {
-                Some("To set a master the node must be empty and without assigned slots.".to_owned())
-            }
-            Self::ForeignLeader { .. }
-            | Self::LeaderUnnamed { .. }
-            | Self::RequestIdReused
-            | Self::BadBatch { .. }
-            | Self::NotFounded
-            | Self::AlreadyFounded { .. }
-            | Self::TooLong { .. }
-            | Self::BadField { .. }
-            | Self::Full { .. }
-            | Self::UnknownShard { .. }
-            | Self::StaleIncarnation { .. }
-            | Self::MustWait { .. }
-            | Self::NeverRegistered { .. }
-            | Self::NodeDead { .. }
-            | Self::AlreadyMember { .. }
-            | Self::NotMember { .. }
-            | Self::ShardExists { .. }
-            | Self::StaleEpoch { .. }
-            | Self::NoSlots
-            | Self::AlreadyPrimary { .. }
-            | Self::NotWhole { .. }
-            | Self::BelowFloor { .. }
-            | Self::CopyLeft { .. }
-            | Self::NotFenced { .. }
-            | Self::AttemptUnderWay { .. }
-            | Self::AttemptOver { .. }
-            | Self::UnknownSetting { .. }
-            | Self::BadSetting { .. } => None,
-        }
-    }
+    /// A drained node leads nothing.
+    #[error("node {node} is drained: choose another candidate, or end that first (`capstan drain --end`)")]
+    NodeDrained {
+        /// The node.
+        node: NodeId,
+    },
+    /// Nobody can take over.
+    #[error("shard {shard} has no replica that could take over: {why}")]
+    NoCandidate {
+        /// The shard.
+        shard: ShardId,
+        /// What is the matter with them.
+        why: String,
+    },
+    /// A planned failover needs a primary that takes part in it.
+    #[error(
+        "the primary {primary} of shard {shard} is not there to hand over: wait for the failover, or force it (`capstan failover --force`)"
+    )]
+    PrimaryAway {
+        /// The shard.
+        shard: ShardId,
+        /// Its primary.
+        primary: NodeId,
+    },
 }
 
 impl From<SlotRange> for Rejection {

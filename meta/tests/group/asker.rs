@@ -35,6 +35,15 @@ pub(crate) enum Answer {
     Unknown(String),
 }
 
+/// What a history is asked to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Confirmed {
+    /// Not older than the question.
+    ByQuorum,
+    /// Whatever the server that answers has.
+    ByNobody,
+}
+
 impl Asker {
     pub(crate) fn of(servers: &[Server]) -> Self {
         let addresses = servers.iter().map(|server| server.address().to_owned()).collect();
@@ -118,15 +127,25 @@ impl Asker {
 
     /// How often each author stands in the history, after a confirmed read.
     pub(crate) async fn done_by(&mut self) -> BTreeMap<String, usize> {
-        let request = v1::HistoryRequest { linearizable: true, ..v1::HistoryRequest::default() };
+        self.told(Confirmed::ByQuorum, Duration::from_secs(20)).await.expect("a quorum")
+    }
+
+    /// How often each author stands in the history, if any server tells it so in time.
+    pub(crate) async fn told(
+        &mut self,
+        confirmed: Confirmed,
+        within: Duration,
+    ) -> Result<BTreeMap<String, usize>, Status> {
+        let linearizable = confirmed == Confirmed::ByQuorum;
+        let request = v1::HistoryRequest { linearizable, ..v1::HistoryRequest::default() };
         let history = |mut admin: AdminClient<Channel>| -> Call<_> {
             let request = request.clone();
             Box::pin(async move { admin.history(request).await })
         };
-        let history = self.ask(Duration::from_secs(20), history).await.expect("a quorum");
+        let history = self.ask(within, history).await?;
         let mut counts = BTreeMap::new();
         history.events.into_iter().for_each(|event| *counts.entry(event.who).or_default() += 1);
-        counts
+        Ok(counts)
     }
 
     pub(crate) async fn members(&mut self) -> Result<v1::MembersReply, Status> {

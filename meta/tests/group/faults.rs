@@ -1,8 +1,9 @@
 //! Kills under a stream of commands: every acknowledged one is there once, rejected ones are not, unknown ones are
 //! resolved by their request id.
 
-use crate::asker::{Answer, Asker};
-use crate::servers::{Server, group};
+use crate::asker::{Answer, Asker, Confirmed};
+use crate::cut::Cut;
+use crate::servers::{Server, group, group_to_be};
 use capstan_proto::env::{Disk, Env, Fault, FaultyStore, FolderLock, MemDisk, Store};
 use capstan_proto::ids::RequestId;
 use std::io;
@@ -152,6 +153,36 @@ async fn without_a_quorum_changes_are_refused_or_unknown_in_bounded_time_and_it_
     others.iter().for_each(|id| by_id(&mut servers, *id).start());
     assert!(matches!(asker.set(id, "1000", SOON).await, Answer::Done { .. }));
     stream.check(&servers).await;
+}
+
+/// The server that is asked is cut off from the others, which acknowledge a change: what it has is old, and it cannot
+/// know that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_a_quorum_must_confirm_is_not_told_by_a_server_that_missed_its_end() {
+    let (mut servers, cut) = (group_to_be(3), Cut::default());
+    cut.over(&mut servers);
+    servers.iter_mut().for_each(Server::start);
+    let mut asker = Asker::of(&servers);
+    let before = asker.fresh_id();
+    assert_eq!(asker.set(before, "1000", SOON).await, Answer::Done { repeated: false });
+    let late = asker.leader().await % 3 + 1;
+    let mut alone = Asker::of(std::slice::from_ref(by_id(&mut servers, late)));
+    assert_eq!(alone.done_by().await.get(&before.to_string()), Some(&1), "the leader was asked instead");
+    let all_it_has = async |alone: &mut Asker| alone.told(Confirmed::ByNobody, SOON).await.expect("some");
+    while !all_it_has(&mut alone).await.contains_key(&before.to_string()) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    cut.off(by_id(&mut servers, late).address());
+    let after = asker.fresh_id();
+    assert_eq!(asker.set(after, "1001", SOON).await, Answer::Done { repeated: false });
+    let old = all_it_has(&mut alone).await;
+    assert!(old.contains_key(&before.to_string()) && !old.contains_key(&after.to_string()), "{old:?}");
+    // It may still name the leader, who knows better; it must not answer itself.
+    if let Ok(told) = alone.told(Confirmed::ByQuorum, Duration::from_secs(2)).await {
+        assert!(told.contains_key(&after.to_string()), "an old history was told as a confirmed one");
+    }
+    cut.heal();
+    assert_eq!(alone.done_by().await.get(&after.to_string()), Some(&1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

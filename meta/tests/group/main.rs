@@ -1,6 +1,7 @@
 //! A group of meta servers over real loopback: what it promises while its servers come and go.
 
 mod asker;
+mod cut;
 mod faults;
 mod membership;
 mod refusals;

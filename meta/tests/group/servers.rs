@@ -148,11 +148,15 @@ pub(crate) fn founders(count: u64) -> Vec<Peer> {
     (1..=count).map(|id| Peer { id, address: free_address() }).collect()
 }
 
+/// A group in memory, not started yet.
+pub(crate) fn group_to_be(count: u64) -> Vec<Server> {
+    let peers = founders(count);
+    peers.iter().map(|peer| Server::in_memory(peer.id, &peer.address, &peers)).collect()
+}
+
 /// A group in memory, started.
 pub(crate) fn group(count: u64) -> Vec<Server> {
-    let peers = founders(count);
-    let mut servers: Vec<Server> =
-        peers.iter().map(|peer| Server::in_memory(peer.id, &peer.address, &peers)).collect();
+    let mut servers = group_to_be(count);
     servers.iter_mut().for_each(Server::start);
     servers
 }

@@ -20,8 +20,9 @@ pub fn announced(core: &NodeCore) -> Addresses {
         0 => bound,
         announced => announced,
     };
+    let peer_bound = core.replication.peer_port.get().copied();
     let peer_port = match number(Key::ClusterAnnounceBusPort) {
-        0 => bound.saturating_add(PEER_PORT_OFFSET),
+        0 => peer_bound.unwrap_or_else(|| bound.saturating_add(PEER_PORT_OFFSET)),
         announced => announced,
     };
     let ip = config.text(Key::ClusterAnnounceIp);

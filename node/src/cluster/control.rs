@@ -16,9 +16,10 @@ use super::life::{Life, Offload};
 use super::propose::Proposer;
 use super::register::{Applicant, RegisterError};
 use super::view::Standing;
-use super::{handover, heartbeat, watch};
+use super::{handover, heartbeat, leaving, watch};
 use crate::config::Key;
 use crate::core::NodeCore;
+use crate::supervised::{Supervised, Word};
 use capstan_proto::auth::Secret;
 use capstan_proto::ids::{Incarnation, NodeId, SpawnToken};
 use capstan_proto::topology::{ProcessPlace, Topology};
@@ -30,8 +31,8 @@ use std::sync::Arc;
 pub struct ControlConfig {
     /// The cluster secret.
     pub secret: Secret,
-    /// The spawn token of this life, if a supervisor has drawn one.
-    pub token: Option<SpawnToken>,
+    /// The supervisor that started this process, if one did: it has drawn the token of this life.
+    pub supervisor: Option<Arc<Supervised>>,
 }
 
 /// Why the control path has ended, and with it the node.
@@ -100,7 +101,11 @@ pub async fn run(core: Arc<NodeCore>, config: ControlConfig) -> Result<(), Contr
     }
     tracing::info!(%node, group = ?identity.group, last = ?identity.last, "this node");
 
-    let token = config.token.unwrap_or_else(|| draw(&core));
+    let supervisor = config.supervisor.as_deref();
+    let token = supervisor.map_or_else(|| draw(&core), Supervised::token);
+    let tell = |word| supervisor.into_iter().for_each(|supervisor| supervisor.say(word));
+    // Before the first request: what ends from here on may be registered, or become so.
+    tell(Word::Node(node));
     let offload = Offload::of(&core.env);
     let applicant = Applicant { core: &core, group: &leader, folder: &folder, place, token, offload };
     let incarnation = match applicant.register(&mut identity).await {
@@ -109,6 +114,7 @@ pub async fn run(core: Arc<NodeCore>, config: ControlConfig) -> Result<(), Contr
     };
     let Some(obeyed) = identity.group else { return Err(ControlError::Lost("group")) };
     tracing::info!(%node, %incarnation, group = %obeyed, "registered");
+    tell(Word::Registered);
 
     let groups = (Arc::new(leader), Arc::new(any));
     let life = Life::new(Arc::clone(&core), (node, incarnation), groups, folder);
@@ -125,11 +131,15 @@ pub async fn run(core: Arc<NodeCore>, config: ControlConfig) -> Result<(), Contr
     let result = tokio::select! {
         biased;
         () = core.stopping.begun() => Ok(()),
+        () = leaving::when_wanted(&life) => {
+            core.stopping.begin();
+            Ok(())
+        }
         theirs = replaced(&life, seen) => Err(ControlError::Replaced { node, ours: incarnation, theirs }),
         lost = tasks.first_end() => Err(ControlError::Lost(lost)),
     };
     tasks.stop();
-    if result.is_err() {
+    if result.is_err() || core.stopping.is_orphaned() {
         // Nothing more is served under this life. A node that stops by itself keeps what it has until it is gone.
         life.with_lease(|lease, _| lease.give_up());
     }

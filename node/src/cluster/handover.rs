@@ -9,7 +9,7 @@
 
 use super::life::Life;
 use super::report::{HandedOver, Held};
-use super::role::{Attempt, Duty};
+use super::role::{Attempt, CatchUp, Duty};
 use crate::hold::Patience;
 use crate::log::Log;
 use capstan_proto::ids::{NodeId, Position};
@@ -46,7 +46,7 @@ async fn hand_over(life: &Arc<Life>, attempt: Attempt, duty: &mut watch::Receive
         position = give_up(life, attempt) => position,
     };
     if let Some(position) = gave_up {
-        tracing::info!(attempt = %attempt.id, %position, "handed over: the candidate has everything");
+        tracing::info!(attempt = %attempt.id, %position, catch_up = ?attempt.catch_up, "handed over");
         let _ = duty.wait_for(over).await;
         life.core.report.set_handed_over(None);
     }
@@ -73,7 +73,10 @@ async fn give_up(life: &Arc<Life>, attempt: Attempt) -> Option<Position> {
     let core = Arc::clone(&life.core);
     let position = life.offload.run(move || core.log.seal()).await?;
     let log = &life.core.log;
-    log.until(|log| has_all(log, attempt.candidate, position).then_some(())).await;
+    match attempt.catch_up {
+        CatchUp::Whole => log.until(|log| has_all(log, attempt.candidate, position).then_some(())).await,
+        CatchUp::Skipped => {}
+    }
     // Everything that waits was sent: it leaves under the lease that is still held.
     life.core.release(log.sent());
     life.with_lease(|lease, _| lease.hand_over(attempt.id));
@@ -98,3 +101,6 @@ async fn wait_for_lease(life: &Life) {
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,9 +98,15 @@ impl<'a> Stream<'a> {
                 biased;
                 () = &mut next => {}
                 () = self.life.urge.notified() => {}
+                () = self.life.report.urged() => {}
                 reply = self.down.message() => {
                     match reply {
-                        Ok(Some(reply)) => self.heard(reply),
+                        // The leader asks where this node stands: it hears that at once.
+                        Ok(Some(reply)) if reply.ask => {}
+                        Ok(Some(reply)) => {
+                            self.heard(reply);
+                            continue;
+                        }
                         Ok(None) => {
                             self.life.group.silent(&self.address);
                             return format!("{} ended the stream", self.address);
@@ -110,7 +116,6 @@ impl<'a> Stream<'a> {
                             return format!("{}: {}", self.address, redirect::reason(&status));
                         }
                     }
-                    continue;
                 }
             }
             if self.unanswered >= UNANSWERED_MAX || !self.send() {
@@ -131,18 +136,13 @@ impl<'a> Stream<'a> {
             life.addresses.store(Arc::new(fresh));
         }
         let Ok(place) = self.up.try_reserve() else { return false };
+        life.note_health();
         // Numbered, and its instant noted, before the bytes leave (►4).
         let (sequence, reached, confirmed, claim) = life.with_lease(|lease, now| {
             let sequence = lease.send(self.number, now);
             (sequence, lease.reached(), lease.confirmed(), lease.claim())
         });
         let core = &life.core;
-        let position = Some(core.log.last()).filter(|last| *last != Position::default());
-        let handed_over = core
-            .report
-            .told()
-            .handed_over
-            .map(|done| v1::HandedOver { attempt: done.attempt.0, position: Some((&done.position).into()) });
         let health = v1::Health {
             memory_bytes: core.lanes.memory() as u64,
             operations: core.stats.processed.load(Ordering::Relaxed),
@@ -157,12 +157,9 @@ impl<'a> Stream<'a> {
             role: role(life, claim),
             shard: claim.map(|lead| Bytes::copy_from_slice(&lead.shard.0)).unwrap_or_default(),
             epoch: claim.map(|lead| lead.epoch.0).unwrap_or_default(),
-            position: position.as_ref().map(Into::into),
             health: Some(health),
             addresses: Some((&**life.addresses.load()).into()),
-            handed_over,
-            wants_handover: core.report.wants_handover(),
-            ..v1::HeartbeatRequest::default()
+            ..told(life, claim)
         });
         self.unanswered += 1;
         true
@@ -170,6 +167,7 @@ impl<'a> Stream<'a> {
 
     fn heard(&mut self, reply: v1::HeartbeatReply) {
         self.unanswered = 0;
+        self.life.note_heard();
         self.life.group.leads(&self.address);
         self.life.set_ttl(reply.ttl_ms.clamp(LEASE_TTL_FLOOR_MS, LEASE_TTL_CEILING_MS));
         if self.refused != reply.refused_why {
@@ -208,6 +206,33 @@ impl<'a> Stream<'a> {
             self.lagging = 0;
             self.life.rewatch.notify_one();
         }
+    }
+}
+
+/// What there is to say beside the lease. The first command is told of the epoch that is claimed, and no other.
+fn told(life: &Life, claim: Option<Lead>) -> v1::HeartbeatRequest {
+    let report = &life.core.report;
+    let told = report.told();
+    let position = Some(life.core.log.last()).filter(|last| *last != Position::default());
+    let now = life.core.env.clock.boot();
+    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let first = told.first_served.filter(|(epoch, _)| claim.is_some_and(|lead| lead.epoch == *epoch));
+    v1::HeartbeatRequest {
+        position: position.as_ref().map(Into::into),
+        handed_over: told
+            .handed_over
+            .map(|over| v1::HandedOver { attempt: over.attempt.0, position: Some((&over.position).into()) }),
+        whole_of: told.whole_of.map(|whole| Bytes::copy_from_slice(&whole.shard.0)).unwrap_or_default(),
+        whole_epoch: told.whole_of.map(|whole| whole.epoch.0).unwrap_or_default(),
+        wants_handover: report.wants_handover(),
+        first_served: first
+            .map(|(epoch, at)| v1::FirstServed { epoch: epoch.0, ago_us: micros(now.since(at)) }),
+        held: told.held.map(|held| v1::Held {
+            shard: Bytes::copy_from_slice(&held.shard.0),
+            attempt: held.attempt.0,
+            hold_us: micros(held.hold),
+        }),
+        ..v1::HeartbeatRequest::default()
     }
 }
 

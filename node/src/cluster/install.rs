@@ -45,13 +45,12 @@ pub async fn run(life: Arc<Life>, mut states: watch::Receiver<Arc<Topology>>) {
         });
         if let (lost, true) = lost {
             tracing::info!(%version, ?lead, lease_ended = lost, "the role of this node has changed");
-            lead.iter().for_each(|lead| life.report.epoch_begins(lead.epoch));
+            lead.iter().for_each(|lead| {
+                life.report.epoch_begins(lead.epoch);
+                life.core.replication.log_is_of(lead.shard);
+            });
         }
-        let mut installed = true;
-        for step in role::steps(&before, &duty) {
-            installed &= take(&life, &topology, step, &mut receiver).await;
-        }
-        if !installed {
+        if !take_all(&life, &topology, &role::steps(&before, &duty), &mut receiver).await {
             // Without every lane locked nothing is in force: the lease runs out by itself.
             tracing::error!(%version, "a cluster state could not be installed");
             continue;
@@ -69,6 +68,21 @@ pub async fn run(life: Arc<Life>, mut states: watch::Receiver<Arc<Topology>>) {
     }
 }
 
+/// Takes the steps one after the other; false if one could not be taken: then none after it is.
+async fn take_all(
+    life: &Arc<Life>,
+    topology: &Arc<Topology>,
+    steps: &[Step],
+    receiver: &mut Option<Receiver>,
+) -> bool {
+    for step in steps {
+        if !take(life, topology, *step, receiver).await {
+            return false;
+        }
+    }
+    true
+}
+
 /// Takes one step of a change of roles; false if it could not be taken.
 async fn take(
     life: &Arc<Life>,
@@ -78,10 +92,12 @@ async fn take(
 ) -> bool {
     let core = Arc::clone(&life.core);
     let done = match step {
-        Step::StopReceiver => match receiver.take() {
-            Some(receiver) => Some(receiver.stop_and_join().await),
-            None => Some(()),
-        },
+        Step::StopReceiver => {
+            if let Some(receiver) = receiver.take() {
+                receiver.stop_and_join().await;
+            }
+            Some(())
+        }
         Step::Receive(source) => {
             let started = Receiver::start(&core, source.shard, source.primary, source.epoch);
             *receiver = Some(started);

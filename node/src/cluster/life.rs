@@ -9,6 +9,7 @@ use super::identity::Folder;
 use super::lease::NodeLease;
 use super::report::Report;
 use super::role::Duty;
+use super::stall::Stall;
 use crate::core::NodeCore;
 use arc_swap::ArcSwap;
 use capstan_proto::env::{Boot, Env};
@@ -75,6 +76,8 @@ pub struct Life {
     /// How this node is reached.
     pub addresses: ArcSwap<Addresses>,
     lease: Mutex<NodeLease>,
+    stall: Mutex<Stall>,
+    heard: AtomicU64,
     ttl_ms: AtomicU64,
 }
 
@@ -107,8 +110,10 @@ impl Life {
             duty: watch::Sender::new(Duty::Nothing),
             report: Arc::clone(&core.report),
             addresses,
+            stall: Mutex::default(),
             lease: Mutex::new(NodeLease::new(node, incarnation, core.env.rules)),
             ttl_ms: AtomicU64::new(LEASE_TTL_DEFAULT_MS),
+            heard: AtomicU64::new(0),
             core,
         };
         life.with_lease(|_, _| ());
@@ -123,6 +128,29 @@ impl Life {
         self.core.serving.set_until(lease.until().unwrap_or_default());
         self.core.serving.set_epoch(lease.lead().map(|lead| lead.epoch).unwrap_or_default());
         done
+    }
+
+    /// The meta leader has answered.
+    pub fn note_heard(&self) {
+        self.heard.store(self.core.env.clock.boot().0, Ordering::Relaxed);
+    }
+
+    /// When the meta leader answered last.
+    #[must_use]
+    pub fn heard(&self) -> Boot {
+        Boot(self.heard.load(Ordering::Relaxed))
+    }
+
+    /// Gives the lease up if the batcher has work and has not moved for half a TTL (DESIGN 5).
+    pub fn note_health(&self) {
+        let ttl = self.ttl();
+        let (held, fit) = self.with_lease(|lease, now| {
+            let stuck_since = self.stall.lock().look(self.core.log.work(), now);
+            (lease.holds(now), lease.note_health(stuck_since, ttl, now))
+        });
+        if held && !fit {
+            tracing::error!("the log does not move: the lease is given up");
+        }
     }
 
     /// The TTL in force, as the meta leader said last.

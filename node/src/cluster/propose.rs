@@ -1,15 +1,15 @@
-//! What clients of this node ask of the meta group: settings of the cluster (CONFIG SET).
+//! What clients of this node ask of the meta group: settings of the cluster (CONFIG SET), failovers to this node.
 //!
 //! It decides when an answer is one: committed, and in force in this node's lanes. A request whose answer was lost is
 //! asked again under its own id, which does it once; when time runs out without an answer the outcome is unknown, and
 //! that is what is said.
 
-use super::admin::{AdminError, ClusterAdmin};
+use super::admin::{AdminError, ClusterAdmin, FailoverKind};
 use super::client::MetaGroup;
 use super::life::Life;
 use bytes::Bytes;
 use capstan_proto::env::BoxFuture;
-use capstan_proto::ids::Version;
+use capstan_proto::ids::{NodeId, ShardId, Version};
 use capstan_proto::rpc::v1::admin_client::AdminClient;
 use capstan_proto::rpc::{redirect, v1};
 use std::sync::{Arc, Weak};
@@ -25,6 +25,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Proposer {
     life: Weak<Life>,
+    node: NodeId,
     group: MetaGroup,
 }
 
@@ -32,7 +33,7 @@ impl Proposer {
     /// For a registered life, with a choice of servers of its own.
     #[must_use]
     pub fn new(life: &Arc<Life>, group: MetaGroup) -> Self {
-        Self { life: Arc::downgrade(life), group }
+        Self { life: Arc::downgrade(life), node: life.node, group }
     }
 
     async fn propose(&self, verb: v1::verb::Verb) -> Result<(), AdminError> {
@@ -103,5 +104,22 @@ impl ClusterAdmin for Proposer {
     fn set_setting<'a>(&'a self, name: &'a str, value: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
         let setting = v1::Setting { name: name.to_owned(), value: value.to_owned() };
         Box::pin(self.propose(v1::verb::Verb::SetSetting(setting)))
+    }
+
+    fn replicate(&self, shard: ShardId) -> BoxFuture<'_, Result<(), AdminError>> {
+        let (node, shard) = (Bytes::copy_from_slice(&self.node.0), Bytes::copy_from_slice(&shard.0));
+        Box::pin(self.propose(v1::verb::Verb::Replicate(v1::ReplicateVerb { node, shard })))
+    }
+
+    fn failover(&self, shard: ShardId, kind: FailoverKind) -> BoxFuture<'_, Result<(), AdminError>> {
+        let verb = v1::FailoverVerb {
+            shard: Bytes::copy_from_slice(&shard.0),
+            candidate: Some(Bytes::copy_from_slice(&self.node.0)),
+            kind: match kind {
+                FailoverKind::Planned => 0,
+                FailoverKind::Forced => 1,
+            },
+        };
+        Box::pin(self.propose(v1::verb::Verb::Failover(verb)))
     }
 }

@@ -93,7 +93,7 @@ impl Applicant<'_> {
             let next = tokio::select! {
                 biased;
                 next = self.ask(identity, &mut said) => next?,
-                () = self.core.stopping.begun() => return Err(RegisterError::Stopped),
+                () = self.core.stopping.wanted() => return Err(RegisterError::Stopped),
             };
             match next {
                 Next::Registered(group, incarnation) => {
@@ -104,7 +104,7 @@ impl Applicant<'_> {
                 Next::Again(pause) => tokio::select! {
                     biased;
                     () = tokio::time::sleep(pause) => {}
-                    () = self.core.stopping.begun() => return Err(RegisterError::Stopped),
+                    () = self.core.stopping.wanted() => return Err(RegisterError::Stopped),
                 },
             }
         }

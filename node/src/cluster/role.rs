@@ -17,6 +17,17 @@ pub struct Attempt {
     pub id: AttemptId,
     /// Who is to be primary.
     pub candidate: NodeId,
+    /// What is waited for first.
+    pub catch_up: CatchUp,
+}
+
+/// Whether the candidate catches up before its primary gives up its lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CatchUp {
+    /// It has everything first.
+    Whole,
+    /// An operator gave up what it lacks.
+    Skipped,
 }
 
 /// Whom a replica follows (I5).
@@ -106,7 +117,12 @@ const fn wanted(shard: &ShardRow) -> Wanted {
 fn attempt(shard: &ShardRow) -> Option<Attempt> {
     match shard.phase {
         ShardPhase::Steady => None,
-        ShardPhase::Planned { attempt, candidate } => Some(Attempt { id: attempt, candidate }),
+        ShardPhase::Planned { attempt, candidate } => {
+            Some(Attempt { id: attempt, candidate, catch_up: CatchUp::Whole })
+        }
+        ShardPhase::Forced { attempt, candidate, .. } => {
+            Some(Attempt { id: attempt, candidate, catch_up: CatchUp::Skipped })
+        }
     }
 }
 
@@ -213,7 +229,7 @@ mod tests {
         let mut shard = topology.shards[&led(1).shard].clone();
         shard.phase = ShardPhase::Planned { attempt: AttemptId(6), candidate: node(4) };
         topology.set(Row::Shard(shard));
-        let attempt = Attempt { id: AttemptId(6), candidate: node(4) };
+        let attempt = Attempt { id: AttemptId(6), candidate: node(4), catch_up: CatchUp::Whole };
         assert_eq!(of(&topology, 1).attempt(), Some(attempt));
         assert_eq!(of(&topology, 4), Duty::Replica(follows), "the candidate follows until it is promoted");
     }
@@ -260,7 +276,7 @@ mod tests {
         let attempt = |id| Duty::Primary {
             lead: lead(3),
             wanted: Wanted::Yes,
-            attempt: Some(Attempt { id: AttemptId(id), candidate: node(4) }),
+            attempt: Some(Attempt { id: AttemptId(id), candidate: node(4), catch_up: CatchUp::Whole }),
         };
         let steady = primary(3, Wanted::Yes);
         assert_eq!(steps(&steady, &attempt(1)), [Step::Hold, Step::Lanes]);

@@ -133,6 +133,12 @@ impl View {
         self.me
     }
 
+    /// The life that this process is registered in, if it is.
+    #[must_use]
+    pub const fn incarnation(&self) -> Option<Incarnation> {
+        self.incarnation
+    }
+
     /// How much the topology can be relied on.
     #[must_use]
     pub const fn standing(&self) -> Standing {
@@ -242,7 +248,7 @@ impl View {
             None => Access::Unassigned,
             Some(shard) if self.leads(shard) && self.is_up() => match shard.phase {
                 ShardPhase::Steady => Access::Mine,
-                ShardPhase::Planned { .. } => Access::Held,
+                ShardPhase::Planned { .. } | ShardPhase::Forced { .. } => Access::Held,
             },
             Some(shard) if shard.replicas.contains(&self.me) => Access::Replica,
             Some(_) => Access::Elsewhere,

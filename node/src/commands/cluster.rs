@@ -1,6 +1,8 @@
 //! CLUSTER and the words that go with it: READONLY, READWRITE, ASKING. Answered from this node's view of the cluster
 //! state; what would change the cluster is refused with the name of the admin verb that does it.
 
+mod failover;
+mod replicate;
 mod rows;
 
 pub use rows::ROWS;
@@ -142,7 +144,6 @@ fn admin_only(_: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let instead = match verb.as_str() {
         "ADDSLOTS" | "ADDSLOTSRANGE" => "the meta group gives slots to shards: use 'capstan add-slots'",
         "MEET" => "nodes register with the meta group and join by 'capstan join'",
-        "REPLICATE" => "a node becomes a replica by 'capstan join --shard'",
         "BUMPEPOCH" | "SET-CONFIG-EPOCH" => "the meta group hands out config epochs, each once",
         _ => "the meta group decides it, and this version of 'capstan' has no verb for it yet",
     };
@@ -159,6 +160,8 @@ const HELP: &[&str] = &[
     "    Return number of failure reports for <node-id>.",
     "COUNTKEYSINSLOT <slot>",
     "    Return the number of keys in <slot>.",
+    "FAILOVER [FORCE|TAKEOVER]",
+    "    Promote current replica node to being a master.",
     "GETKEYSINSLOT <slot> <count>",
     "    Return key names stored by current node in a slot.",
     "INFO",

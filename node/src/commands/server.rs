@@ -2,8 +2,10 @@
 
 use super::{Arg, Args, Ctx, Flags, Group, Outcome, Spec};
 use crate::core::Role;
+use crate::info::replication::ReplicationFacts;
 use crate::info::{self, facts::Facts, text};
 use crate::resp::Error;
+use crate::stopping::Hurry;
 use crate::store::lane::{DatabaseCount, LaneStats};
 
 /// What every row of this family has in common.
@@ -92,38 +94,47 @@ fn time(ctx: &mut Ctx<'_>, _: Args<'_>) -> Outcome {
 }
 
 fn role(ctx: &mut Ctx<'_>, _: Args<'_>) -> Outcome {
-    let role = ctx.core.role();
-    match &role {
+    let facts = ReplicationFacts::collect(ctx.core);
+    let offset = |batch: u64| i64::try_from(batch).unwrap_or(i64::MAX);
+    match &facts.role {
         Role::Primary => {
             ctx.out.array(3);
-            ctx.out.bulk(role.word_of_old().as_bytes());
-            ctx.out.int(0);
-            ctx.out.array(0);
+            ctx.out.bulk(facts.role.word_of_old().as_bytes());
+            ctx.out.int(offset(facts.offset));
+            ctx.out.array(facts.followers.len());
+            for follower in &facts.followers {
+                ctx.out.array(3);
+                ctx.out.bulk(follower.ip.as_bytes());
+                ctx.out.bulk(follower.port.to_string().as_bytes());
+                ctx.out.bulk(follower.offset.to_string().as_bytes());
+            }
         }
         Role::Replica { host, port } => {
             ctx.out.array(5);
-            ctx.out.bulk(role.word_of_old().as_bytes());
+            ctx.out.bulk(facts.role.word_of_old().as_bytes());
             ctx.out.bulk(host.as_bytes());
             ctx.out.int((*port).into());
-            ctx.out.bulk(b"connect");
-            ctx.out.int(-1);
+            ctx.out.bulk(facts.link_state().as_bytes());
+            ctx.out.int(offset(facts.offset));
         }
     }
     Ok(())
 }
 
 fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    let (mut save, mut nosave, mut hurry, mut abort) = (false, false, false, false);
+    let (mut save, mut nosave, mut now, mut force, mut abort) = (false, false, false, false, false);
     for at in 1..args.len() {
         match () {
             () if args.is(at, "save") => save = true,
             () if args.is(at, "nosave") => nosave = true,
-            () if args.is(at, "now") || args.is(at, "force") => hurry = true,
+            () if args.is(at, "now") => now = true,
+            // Overrules what would speak against stopping; a node that keeps nothing on disk has no such thing.
+            () if args.is(at, "force") => force = true,
             () if args.is(at, "abort") => abort = true,
             () => return Err(Error::Syntax),
         }
     }
-    if save && nosave || abort && (save || nosave || hurry) {
+    if save && nosave || abort && (save || nosave || now || force) {
         return Err(Error::Syntax);
     }
     if abort {
@@ -138,6 +149,6 @@ fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     tracing::info!(client = ctx.session.client.as_ref().map(|client| client.id), "SHUTDOWN");
     // As in Redis nothing is answered: the connection just ends.
     ctx.session.closing = true;
-    ctx.core.stopping.begin();
+    ctx.core.stopping.shut_down(if now { Hurry::Yes } else { Hurry::No });
     Ok(())
 }

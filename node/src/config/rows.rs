@@ -157,6 +157,7 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use capstan_proto::settings::{ClusterSetting, Form};
     use std::collections::HashSet;
 
     #[test]
@@ -171,5 +172,58 @@ mod tests {
             assert_eq!(find(&row.name.to_uppercase()).map(|found| found.key), Some(row.key));
         }
         assert_eq!(Key::Maxmemory.row().variable(), "CAPSTAN_MAXMEMORY");
+    }
+
+    /// Values at and beyond the bounds of a setting of the cluster, in the form in which it is kept, and others.
+    fn values(form: Form) -> (Vec<String>, Vec<&'static str>) {
+        let numbers = |all: &[i128]| all.iter().map(ToString::to_string).collect();
+        match form {
+            Form::Number { min, max } => {
+                let (min, max) = (i128::from(min), i128::from(max));
+                (numbers(&[-1, min - 1, min, max, max + 1]), vec!["x", "", "1.5", " 1", "+1", "007"])
+            }
+            Form::Clamped { floor, max } => {
+                let (floor, max) = (i128::from(floor), i128::from(max));
+                (numbers(&[-1, floor, floor + 1, max, max + 1]), vec!["0", "1", "x", "5s"])
+            }
+            Form::Bytes { max } => (
+                numbers(&[-1, 0, i128::from(max), i128::from(max) + 1]),
+                vec!["1k", "1kb", "16MB", "1tb", "x"],
+            ),
+            Form::YesNo => (vec!["yes".into(), "no".into(), "maybe".into()], vec!["YES", "1"]),
+            Form::Word(words) => (words.iter().map(ToString::to_string).collect(), vec!["no such word", ""]),
+        }
+    }
+
+    /// What a client sets here is checked here and again by the meta group, and comes back as text.
+    #[test]
+    fn a_setting_of_the_cluster_is_the_same_to_a_node_and_to_the_meta_group() {
+        for row in ROWS {
+            let Some(shared) = ClusterSetting::find(row.name) else {
+                assert_eq!(row.scope, Scope::Node, "the meta group does not know {}", row.name);
+                continue;
+            };
+            assert_eq!(row.scope, Scope::Cluster, "the meta group decides {}", row.name);
+            if row.key == Key::Databases {
+                // A node alone has more of them, and in a cluster the number cannot change.
+                assert_eq!((row.when, shared.form), (When::Start, Form::Number { min: 1, max: 1 }));
+                continue;
+            }
+            assert_eq!((row.when, row.default), (When::Running, shared.default), "{}", row.name);
+            let here = |text: &str| row.kind.read(text).ok().map(|value| row.kind.show(&value));
+            let there = |text: &str| shared.check(text).ok().map(|accepted| accepted.value);
+            let (kept, others) = values(shared.form);
+            for text in kept {
+                assert_eq!(here(&text), there(&text), "{} '{text}'", row.name);
+            }
+            for text in others {
+                if let Some(shown) = here(text) {
+                    assert_eq!(Some(shown), there(text), "{} '{text}' would be refused there", row.name);
+                }
+                if let Some(kept) = there(text) {
+                    assert_eq!(here(&kept), Some(kept.clone()), "{} '{text}' as it is kept", row.name);
+                }
+            }
+        }
     }
 }

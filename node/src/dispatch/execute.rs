@@ -14,6 +14,7 @@ use crate::resp::{Error, Reply};
 use crate::session::{ReplyMode, Session};
 use crate::store::log::take_logged;
 use crate::store::{Busy, Data, Entry, Locked};
+use crate::trace::Touched;
 use std::sync::atomic::Ordering;
 
 /// A command that was read.
@@ -50,11 +51,17 @@ impl LongCall {
         take_logged();
         let call = Call { command: self.command, args: self.args.args(), keys: self.args.key_places() };
         let since = core.env.clock.boot();
-        ran.under_lease = match guarded(core, session, out, &call, Now::read(core), Patience::Blocks) {
+        let now = Now::read(core);
+        let touched = Touched::begin(core, now.boot);
+        ran.under_lease = match guarded(core, session, out, &call, now, Patience::Blocks) {
             Ok(under_lease) => under_lease,
             // Busy is no answer to a thread that may block.
             Err(Stop::Held | Stop::Busy(_)) => return None,
         };
+        if let Some(mut touched) = touched.filter(|_| ran.under_lease) {
+            touched.add(&core.lanes, call.keys);
+            touched.end();
+        }
         if let Some(command) = self.command {
             let stats = core.stats.command(command.id);
             stats.calls.fetch_add(1, Ordering::Relaxed);

@@ -21,6 +21,7 @@ use crate::resp::{Error, Reply};
 use crate::session::Session;
 use crate::store::Busy;
 use crate::store::log::take_logged;
+use crate::trace::Touched;
 use batch::{Batch, End};
 use capstan_proto::env::{Boot, UnixMs};
 use capstan_proto::ids::ShardEpoch;
@@ -170,6 +171,7 @@ fn chunk(
     }
     let now = Now::read(core);
     ran.at = now.boot;
+    let mut touched = Touched::begin(core, now.boot);
     let timed = core.stats.samples_now().then_some(now.boot);
     batch.prefetch(&core.lanes);
     let mut tally = Tally::default();
@@ -188,7 +190,12 @@ fn chunk(
             ran.last_command = command.id;
         }
         match execute::one(core, session, out, &call, now) {
-            Ok(under_lease) => ran.under_lease |= under_lease,
+            Ok(under_lease) => {
+                ran.under_lease |= under_lease;
+                if let Some(touched) = touched.as_mut().filter(|_| under_lease) {
+                    touched.add(&core.lanes, call.keys);
+                }
+            }
             Err(stop) => {
                 step = Some(match stop {
                     Stop::Busy(busy) => Step::Busy(busy),
@@ -207,6 +214,7 @@ fn chunk(
         }
     }
     tally.finish(core, done, timed);
+    touched.into_iter().for_each(Touched::end);
     (done, step)
 }
 

@@ -1,9 +1,10 @@
 //! Everything that INFO prints, collected at one instant.
 
 use super::process::Process;
+use super::replication::ReplicationFacts;
 use crate::commands::lookup;
 use crate::config::Key;
-use crate::core::{Mode, NodeCore, Role};
+use crate::core::{Mode, NodeCore};
 use crate::gauges::Rates;
 use crate::store::lane::{DatabaseCount, LaneStats};
 use std::sync::atomic::Ordering::Relaxed;
@@ -86,7 +87,7 @@ pub struct Facts {
     pub policy: String,
     pub totals: TotalFacts,
     pub rates: Rates,
-    pub role: Role,
+    pub replication: ReplicationFacts,
     pub lanes: LaneStats,
     pub databases: Vec<DatabaseCount>,
     pub commands: Vec<CommandFacts>,
@@ -113,7 +114,7 @@ impl Facts {
             policy: core.config.shown(Key::MaxmemoryPolicy),
             totals: totals(core),
             rates: core.gauges.rates(),
-            role: core.role(),
+            replication: ReplicationFacts::collect(core),
             lanes,
             databases,
             commands: commands(core),

@@ -2,8 +2,8 @@
 
 use super::Section;
 use super::facts::Facts;
+use super::replication;
 use crate::config::memory::human;
-use crate::core::Role;
 use crate::{CAPSTAN_VERSION, REDIS_VERSION};
 use std::fmt::{Display, Write};
 
@@ -23,7 +23,7 @@ pub fn print(facts: &Facts, sections: &[Section]) -> String {
             Section::Memory => memory(&mut text, facts),
             Section::Persistence => persistence(&mut text),
             Section::Stats => stats(&mut text, facts),
-            Section::Replication => replication(&mut text, facts),
+            Section::Replication => replication::print(&mut text, &facts.replication),
             Section::Cpu => cpu(&mut text, facts),
             Section::Modules | Section::Latencystats => {}
             Section::Commandstats => commandstats(&mut text, facts),
@@ -35,15 +35,16 @@ pub fn print(facts: &Facts, sections: &[Section]) -> String {
     text.0
 }
 
-struct Text(String);
+/// The text so far.
+pub(super) struct Text(String);
 
 impl Text {
-    fn field(&mut self, name: &str, value: impl Display) {
+    pub(super) fn field(&mut self, name: &str, value: impl Display) {
         // Writing to a string cannot fail.
         let _ = write!(self.0, "{name}:{value}\r\n");
     }
 
-    fn fields<V: Display>(&mut self, fields: &[(&str, V)]) {
+    pub(super) fn fields<V: Display>(&mut self, fields: &[(&str, V)]) {
         fields.iter().for_each(|(name, value)| self.field(name, value));
     }
 }
@@ -136,9 +137,9 @@ fn stats(text: &mut Text, facts: &Facts) {
     text.field("instantaneous_output_kbps", format_args!("{:.2}", rates.kib_out));
     text.fields(&[
         ("rejected_connections", totals.connections_rejected),
-        ("sync_full", 0),
-        ("sync_partial_ok", 0),
-        ("sync_partial_err", 0),
+        ("sync_full", facts.replication.resumptions.0),
+        ("sync_partial_ok", facts.replication.resumptions.1),
+        ("sync_partial_err", facts.replication.resumptions.2),
         ("expired_keys", facts.lanes.expired),
         ("evicted_keys", 0),
         ("evicted_clients", 0),
@@ -155,21 +156,6 @@ fn stats(text: &mut Text, facts: &Facts) {
         ("client_query_buffer_limit_disconnections", totals.cut_for_query),
         ("client_output_buffer_limit_disconnections", totals.cut_for_output),
     ]);
-}
-
-fn replication(text: &mut Text, facts: &Facts) {
-    text.field("role", facts.role.word_of_old());
-    if let Role::Replica { host, port } = &facts.role {
-        text.field("master_host", host);
-        text.field("master_port", port);
-        text.field("master_link_status", "down");
-        text.field("slave_read_only", 1);
-    }
-    text.fields(&[("connected_slaves", 0)]);
-    text.field("master_failover_state", "no-failover");
-    text.field("master_replid", &facts.run_id);
-    text.field("master_replid2", "0".repeat(40));
-    text.fields(&[("master_repl_offset", 0), ("second_repl_offset", -1), ("repl_backlog_active", 0)]);
 }
 
 fn cpu(text: &mut Text, facts: &Facts) {

@@ -117,6 +117,13 @@ impl Log {
         }
     }
 
+    /// The newest batch that was sent, if there is more to do and nothing but the batcher to wait for.
+    #[must_use]
+    pub fn work(&self) -> Option<u64> {
+        let has_work = !self.waits_for_lane.load(SeqCst) && self.lanes.tagging().has_work();
+        has_work.then(|| self.sent.load(SeqCst))
+    }
+
     /// Visits the lanes that are left of the batch that is closed.
     fn visit(&self, drain: &mut Drain) -> Result<(), Busy> {
         while let Some(lane) = drain.left.first() {
@@ -179,11 +186,8 @@ impl Log {
         // What was left of a batch in the middle is among the closed.
         drain.left = LaneBits::default();
         self.seal_closed(drain);
-        let last = self.shared.lock().ring.last().batch.0;
-        if last >= drain.next {
-            // What a primary has sent meanwhile.
-            drain.next = last + 1;
-        }
+        // Whatever this node was meanwhile, its log goes on where it ends: a replica's was received, or copied.
+        drain.next = self.shared.lock().ring.last().batch.0 + 1;
         tagging.set_open(drain.next);
     }
 
@@ -236,7 +240,9 @@ pub async fn run(core: Arc<NodeCore>) {
         tagging.unschedule();
         while let Drained::Waiting(busy) = core.log.drain() {
             core.release(core.log.sent());
+            core.log.waits_for_lane.store(true, SeqCst);
             core.lanes.turn(busy).await;
+            core.log.waits_for_lane.store(false, SeqCst);
         }
         core.release(core.log.sent());
     }

@@ -196,6 +196,10 @@ impl Slot {
         }
     }
 
+    pub(super) fn is_of(&self, who: NodeId) -> bool {
+        self.who == who
+    }
+
     /// Wakes the session.
     pub(super) fn tell(&self) {
         self.changed.notify_one();
@@ -371,3 +375,6 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

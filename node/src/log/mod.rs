@@ -31,7 +31,7 @@ use follower::Slot;
 use parking_lot::Mutex;
 use ring::Ring;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use tokio::sync::Notify;
 
 /// Whether effects are recorded.
@@ -60,6 +60,8 @@ pub struct Log {
     shared: Mutex<Shared>,
     /// The newest batch whose bytes were handed to every replica that takes them.
     sent: AtomicU64,
+    /// A long command holds the lane that the drain needs next.
+    waits_for_lane: AtomicBool,
     /// A follower came, went, or acknowledged something.
     progress: Notify,
     required: required::Cells,
@@ -76,6 +78,7 @@ impl Log {
             drain: Mutex::new(Drain::new(budget)),
             shared: Mutex::new(Shared { ring: Ring::new(budget), followers: Vec::new() }),
             sent: AtomicU64::new(0),
+            waits_for_lane: AtomicBool::new(false),
             progress: Notify::new(),
             required: required::Cells::default(),
         }
@@ -187,7 +190,11 @@ impl Log {
     /// it is gone.
     pub fn follow(self: &Arc<Self>, who: NodeId, incarnation: Incarnation, out: FollowerOut) -> Follower {
         let slot = Arc::new(Slot::new(who, incarnation, out));
-        self.shared.lock().followers.push(slot.clone());
+        let mut shared = self.shared.lock();
+        // One that came back before its old connection was given up counts once.
+        shared.followers.extract_if(.., |earlier| earlier.is_of(who)).for_each(|earlier| earlier.end());
+        shared.followers.push(slot.clone());
+        drop(shared);
         self.progress.notify_waiters();
         Follower::new(self.clone(), slot)
     }

@@ -1,22 +1,38 @@
-//! How a replica gets its primary's data (DESIGN 7).
+//! How a shard's replicas get its data: the peer port, the sessions of a primary, the receiver of a replica (DESIGN 7).
 //!
-//! The place of the receiver in a change of roles: `cluster/install.rs` starts it and joins it.
+//! 1. The replica dials the primary of the newest epoch it knows (`receiver.rs`, I5) and says how far its log goes.
+//! 2. The primary judges who asks (`admission.rs`), then goes on from that position or copies everything (`session.rs`,
+//!    `source.rs`, ►21).
+//! 3. The replica keeps and applies what comes (`intake.rs`, `apply.rs`), a copy in a shadow (`copying.rs`).
+//! 4. Each read of its socket ends in one acknowledgement, which the log of the primary counts (`log/follower.rs`).
+//!
+//! Nothing in here decides who is primary: roles come from the cluster state, and `cluster/role.rs` starts and stops the
+//! receiver with them.
 
-use crate::core::NodeCore;
-use capstan_proto::ids::{NodeId, ShardEpoch, ShardId};
-use std::sync::Arc;
+pub mod admission;
+pub mod apply;
+mod copying;
+mod intake;
+pub mod peer_port;
+pub mod receiver;
+mod session;
+mod source;
+pub mod standing;
+pub mod wire;
 
-/// A running receiver.
-#[derive(Debug)]
-pub struct Receiver;
+pub use receiver::Receiver;
+pub use standing::Replication;
 
-impl Receiver {
-    /// Follows the primary of an epoch of a shard from now on.
-    #[must_use]
-    pub const fn start(_core: &Arc<NodeCore>, _shard: ShardId, _primary: NodeId, _epoch: ShardEpoch) -> Self {
-        Self
-    }
+use std::time::Duration;
 
-    /// Ends it. When this returns, everything that had come is in the log and applied, and nothing more will be.
-    pub async fn stop_and_join(self) {}
-}
+/// A link on which nothing came for so long is dead.
+pub const LINK_TIMEOUT: Duration = Duration::from_secs(5);
+/// A primary sends a sign of life this often, which its replica answers.
+pub const ECHO_EVERY: Duration = Duration::from_millis(500);
+/// Several of them fit into the time after which a link is dead.
+const _: () = assert!(LINK_TIMEOUT.as_millis() > 4 * ECHO_EVERY.as_millis());
+/// Bytes of pieces of a copy that are under way: sent, and not taken in yet.
+pub const WINDOW: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,8 @@ const OP_SET: u8 = 1;
 const OP_WRITE: u8 = 2;
 const OP_EXPIRE: u8 = 3;
 const OP_DELETE: u8 = 4;
+/// Far from the changes of data, which are numbered on from 1.
+const OP_MARKER: u8 = 64;
 const OP_HASH_SET: u8 = 16;
 const OP_HASH_DELETE: u8 = 17;
 const OP_LIST_PUSH_LEFT: u8 = 18;
@@ -42,6 +44,8 @@ const OP_ZSET_REMOVE: u8 = 28;
 const FLAG_DB: u8 = 1;
 const FLAG_EXPIRES: u8 = 2;
 const HEAD: usize = 12;
+/// A marker's value: its copy and its piece.
+const MARKER: usize = 16;
 /// What may lie between head and key: database, expiry, number or score.
 const BETWEEN_MAX: usize = 1 + 8 + 8;
 
@@ -85,12 +89,17 @@ impl<'a> Parts<'a> {
     }
 
     #[inline]
-    fn of(change: Change<'a>) -> Self {
+    fn of(change: Change<'a>, place: &'a mut [u8; MARKER]) -> Self {
         match change {
             Change::Set { value, expires } => Self { expires, ..Self::new(OP_SET, value) },
             Change::Write { offset, bytes } => Self::new(OP_WRITE, bytes).with_number(offset),
             Change::Expire { at } => Self { expires: at, ..Self::new(OP_EXPIRE, b"") },
             Change::Delete => Self::new(OP_DELETE, b""),
+            Change::Marker { copy, piece } => {
+                place[..8].copy_from_slice(&copy.to_le_bytes());
+                place[8..].copy_from_slice(&piece.to_le_bytes());
+                Self::new(OP_MARKER, place)
+            }
             Change::HashSet { field, value } => {
                 let parts = Self { value: [field, value], ..Self::new(OP_HASH_SET, b"") };
                 parts.with_number(field.len() as u32)
@@ -122,7 +131,8 @@ const fn has_number(op: u8) -> bool {
 
 /// Appends an effect.
 pub fn encode(effect: &Effect<'_>, out: &mut Vec<u8>) {
-    let Parts { op, expires, number, score, value: [first, second] } = Parts::of(effect.change);
+    let mut place = [0; MARKER];
+    let Parts { op, expires, number, score, value: [first, second] } = Parts::of(effect.change, &mut place);
     let value_len = first.len() + second.len();
     let db = u8::from(effect.db != 0) * FLAG_DB;
     let flags = db | (u8::from(expires.is_some()) * FLAG_EXPIRES);
@@ -197,6 +207,7 @@ fn change<'a>(op: u8, between: &Between, value: &'a [u8]) -> Result<Change<'a>, 
         OP_WRITE => Change::Write { offset: number, bytes: value },
         OP_EXPIRE => Change::Expire { at: expires },
         OP_DELETE => Change::Delete,
+        OP_MARKER => marker(value)?,
         OP_HASH_SET => {
             let parts = value.split_at_checked(number as usize).ok_or(DecodeError::Value(op))?;
             Change::HashSet { field: parts.0, value: parts.1 }
@@ -219,6 +230,12 @@ fn change<'a>(op: u8, between: &Between, value: &'a [u8]) -> Result<Change<'a>, 
     })
 }
 
+fn marker(value: &[u8]) -> Result<Change<'static>, DecodeError> {
+    let (copy, piece) = take::<8>(value).map_err(|_| DecodeError::Value(OP_MARKER))?;
+    let piece = piece.try_into().map_err(|_| DecodeError::Value(OP_MARKER))?;
+    Ok(Change::Marker { copy: u64::from_le_bytes(copy), piece: u64::from_le_bytes(piece) })
+}
+
 fn take<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), DecodeError> {
     bytes.split_first_chunk::<N>().map(|(taken, rest)| (*taken, rest)).ok_or(DecodeError::Short)
 }
@@ -229,7 +246,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn change() -> impl Strategy<Value = (u8, Vec<u8>, Option<u64>, u32)> {
-        (0u8..17, proptest::collection::vec(any::<u8>(), 0..64), any::<Option<u64>>(), any::<u32>())
+        (0u8..18, proptest::collection::vec(any::<u8>(), 0..64), any::<Option<u64>>(), any::<u32>())
     }
 
     fn built<'a>(kind: u8, value: &'a [u8], at: Option<u64>, offset: u32) -> Change<'a> {
@@ -254,6 +271,7 @@ mod tests {
             13 => Change::SetAdd { member: value },
             14 => Change::SetRemove { member: value },
             15 => Change::ZsetSet { member: value, score: Score::new(f64::from(offset)).expect("a number") },
+            17 => Change::Marker { copy: u64::from(offset), piece: at.map_or(7, |at| at.0) },
             _ => Change::ZsetRemove { member: value },
         }
     }
@@ -302,7 +320,7 @@ mod tests {
 
         #[test]
         fn a_cut_or_flipped_entry_is_refused_or_read_but_never_panics(
-            mut bytes in proptest::collection::vec(any::<u8>(), 0..64), op in 0u8..30, cut in any::<usize>()
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..64), op in 0u8..70, cut in any::<usize>()
         ) {
             if let Some(first) = bytes.first_mut() { *first = op; }
             let _ = decode(&bytes);

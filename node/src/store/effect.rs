@@ -50,6 +50,14 @@ pub enum Change<'a> {
     },
     /// The key is gone.
     Delete,
+    /// Changes nothing, and has no key: a piece of a copy of some slots was taken here (►21). What the log says before
+    /// it about a slot whose copy begins with that piece is in the piece; what it says after it is not.
+    Marker {
+        /// Which copy.
+        copy: u64,
+        /// Which of its pieces.
+        piece: u64,
+    },
     /// The field of the hash has this value.
     HashSet {
         /// The field.
@@ -170,6 +178,7 @@ pub fn apply(lane: &mut Lane, hash: u64, effect: &Effect<'_>) {
         Change::Write { offset, bytes } => write(lane, hash, effect, offset as usize, bytes),
         Change::Expire { at } => expire(lane, hash, effect, at),
         Change::Delete => delete(lane, hash, effect),
+        Change::Marker { .. } => {}
         Change::HashSet { .. }
         | Change::HashDelete { .. }
         | Change::ListPush { .. }
@@ -348,6 +357,25 @@ fn flush_all(lane: &mut Lane) {
     lane.account(-(bytes as i64));
     if !gone.is_empty() {
         lane.reclaimer.free(Garbage::Tables { tables: gone, bytes });
+    }
+}
+
+/// Empties one slot; what was in it is freed in the background.
+pub(super) fn clear_slot(lane: &mut Lane, slot: Slot) {
+    let table = lane.slot_mut(slot);
+    let entries = std::mem::take(&mut table.entries);
+    let SlotTable { bytes, expiring, moves, .. } = table;
+    let gone = std::mem::take(bytes) + entries.allocation_size();
+    (*expiring, *moves) = (0, moves.wrapping_add(1));
+    for entry in &entries {
+        if let Some(database) = lane.databases.get_mut(usize::from(entry.db())) {
+            database.keys -= 1;
+            database.expiring -= u64::from(entry.expires().is_some());
+        }
+    }
+    lane.account(-(gone as i64));
+    if entries.num_buckets() > 0 {
+        lane.reclaimer.free(Garbage::Tables { tables: vec![entries], bytes: gone });
     }
 }
 

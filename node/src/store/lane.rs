@@ -294,6 +294,31 @@ impl Lane {
         self.watchers.touch(effect.db, effect.key);
     }
 
+    /// Notes in the log that a piece of a copy was taken (►21): under the same hold of the lane in which it was.
+    pub fn mark(&mut self, slot: Slot, copy: u64, piece: u64) {
+        let change = Change::Marker { copy, piece };
+        self.log.record(&Effect { slot, db: 0, key: b"", change });
+    }
+
+    /// Takes over another lane's entries and gives its own away: for the swap of a complete copy. Who watches a key is
+    /// told, what this node may do with each slot stays, and no table moves in memory.
+    pub(super) fn exchange(&mut self, other: &mut Self) {
+        self.watchers.touch_where(|_, _| true);
+        for (here, there) in self.slots.iter_mut().zip(&mut other.slots) {
+            std::mem::swap(&mut here.entries, &mut there.entries);
+            std::mem::swap(&mut here.bytes, &mut there.bytes);
+            std::mem::swap(&mut here.expiring, &mut there.expiring);
+            // Different from both numbers that a scan may remember.
+            here.moves = here.moves.max(there.moves).wrapping_add(1);
+        }
+        std::mem::swap(&mut self.databases, &mut other.databases);
+    }
+
+    /// Tells the node's sum what it has not been told yet: before the lane is dropped.
+    pub(super) fn report_memory(&mut self) {
+        self.memory.report();
+    }
+
     /// Removes a key whose time has come (►18: logged like any deletion).
     #[cold]
     pub fn expire(&mut self, db: u8, key: Key<'_>) {

@@ -122,6 +122,16 @@ impl Lanes {
         Self { lanes: built, databases, hasher, reclaimer, memory, tagging }
     }
 
+    /// Empty lanes like these, whose tables can be exchanged for theirs: same hashes, same accounts.
+    pub(super) fn alike(&self) -> Vec<Lane> {
+        let alike = |number| {
+            let (hasher, reclaimer, memory) =
+                (self.hasher.clone(), self.reclaimer.clone(), self.memory.clone());
+            Lane::new(number, self.count(), self.databases, hasher, reclaimer, (memory, self.tagging.clone()))
+        };
+        (0..self.count()).map(alike).collect()
+    }
+
     /// How many lanes there are.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -165,6 +165,12 @@ impl Tagging {
         self.open.load(SeqCst)
     }
 
+    /// Whether something waits to be drained.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.dirty.iter().any(DirtyLanes::any) || !self.closed.lock().is_empty()
+    }
+
     /// Marks a lane, whose lock the caller holds, and says which batch its entries belong to.
     #[inline]
     fn enter(&self, lane: usize) -> u64 {
@@ -195,6 +201,12 @@ impl Tagging {
         if !self.scheduled.load(SeqCst) && !self.scheduled.swap(true, SeqCst) {
             self.wake.notify_one();
         }
+    }
+
+    /// Whether a lane has something in a batch that is not closed.
+    #[cfg(test)]
+    pub(crate) fn has_something(&self) -> bool {
+        self.dirty.iter().any(DirtyLanes::any)
     }
 
     /// Returns when there is something to drain. What is recorded from now on schedules anew.

@@ -12,6 +12,8 @@ pub mod object;
 pub mod raw;
 pub mod rebuild;
 pub mod reclaim;
+pub mod shadow;
+pub mod slot_stream;
 pub mod waiting;
 pub mod watch;
 
@@ -180,6 +182,21 @@ impl<'a> Data<'a> {
                 let lane = self.lane(key.slot);
                 !key.expired && lane.find(key.db, place).is_some_and(|e| Lane::has_expired(e, now))
             })
+    }
+
+    /// Removes, in two databases that are about to change places, the watched keys whose time has come (►18). One that
+    /// has expired on one side and is missing on the other is then missing before and after: that is no change.
+    pub fn expire_watched(&mut self, dbs: [u8; 2]) {
+        let now = self.now;
+        self.each_lane(|lane| {
+            for bytes in lane.watchers.keys_of(dbs) {
+                let hash = lane.hasher.hash(&bytes);
+                let key = Key { bytes: &bytes, slot: Slot::of_key(&bytes), hash };
+                for db in dbs {
+                    lane.live(db, key, now);
+                }
+            }
+        });
     }
 
     /// Applies a node-wide record, behind a barrier of all lanes.

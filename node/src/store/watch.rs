@@ -113,6 +113,13 @@ impl Watchers {
         }
     }
 
+    /// The watched keys of two databases.
+    #[must_use]
+    pub fn keys_of(&self, dbs: [u8; 2]) -> Vec<Box<[u8]>> {
+        let all = self.by_key.iter().flat_map(|by_key| by_key.keys());
+        all.filter(|(db, _)| dbs.contains(db)).map(|(_, key)| key.clone()).collect()
+    }
+
     /// Somebody watches a key from now on.
     pub fn add(&mut self, db: u8, key: &[u8], flag: Arc<AtomicBool>) {
         self.by_key.get_or_insert_default().entry((db, key.into())).or_default().push(flag);

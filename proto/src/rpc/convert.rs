@@ -141,9 +141,10 @@ both_ways!(
     ShardRow,
     v1::ShardRow,
     |d| {
-        let (attempt, candidate) = match &d.phase {
-            ShardPhase::Steady => (0, None),
-            ShardPhase::Planned { attempt, candidate } => (attempt.0, Some(out(&candidate.0))),
+        let planned = d.phase.planned();
+        let forced_by = match &d.phase {
+            ShardPhase::Steady | ShardPhase::Planned { .. } => String::new(),
+            ShardPhase::Forced { who, .. } => who.clone(),
         };
         Self {
             id: out(&d.id.0),
@@ -153,10 +154,11 @@ both_ways!(
             epoch: d.epoch.0,
             config_epoch: d.config_epoch.0,
             replicas: d.replicas.iter().map(|r| out(&r.0)).collect(),
-            planned_attempt: attempt,
-            planned_candidate: candidate,
+            planned_attempt: planned.map_or(0, |(attempt, _)| attempt.0),
+            planned_candidate: planned.map(|(_, candidate)| out(&candidate.0)),
             last_attempt: d.last_attempt.0,
             floor: d.floor.as_ref().map(Into::into),
+            forced_by,
         }
     },
     |w| Ok(Self {
@@ -169,10 +171,13 @@ both_ways!(
         replicas: w.replicas.iter().map(|r| NodeId::from_slice(r)).collect::<Result<_, _>>()?,
         phase: match w.planned_candidate {
             None => ShardPhase::Steady,
-            Some(id) => ShardPhase::Planned {
-                attempt: AttemptId(w.planned_attempt),
-                candidate: NodeId::from_slice(&id)?,
-            },
+            Some(id) => {
+                let (attempt, candidate) = (AttemptId(w.planned_attempt), NodeId::from_slice(&id)?);
+                match w.forced_by {
+                    who if who.is_empty() => ShardPhase::Planned { attempt, candidate },
+                    who => ShardPhase::Forced { attempt, candidate, who },
+                }
+            }
         },
         last_attempt: AttemptId(w.last_attempt),
         floor: w.floor.map(TryInto::try_into).transpose()?,
@@ -223,6 +228,7 @@ both_ways!(
                 Row::Cluster { group, config_epoch } => {
                     W::Cluster(v1::Cluster { group: out(&group.0), config_epoch: config_epoch.0 })
                 }
+                Row::Drain { node, on } => W::Drain(v1::Drain { node: out(&node.0), on: *on }),
             }),
         }
     },
@@ -239,6 +245,7 @@ both_ways!(
                 group: GroupId::from_slice(&c.group)?,
                 config_epoch: ConfigEpoch(c.config_epoch),
             },
+            W::Drain(drain) => Self::Drain { node: NodeId::from_slice(&drain.node)?, on: drain.on },
         })
     }
 );
@@ -262,6 +269,12 @@ mod tests {
             last_attempt: AttemptId(2),
             floor: Some(Position { epoch: ShardEpoch(8), batch: BatchNumber(100) }),
         };
+        let forced = ShardPhase::Forced {
+            attempt: AttemptId(2),
+            candidate: NodeId([3; 20]),
+            who: "an operator".into(),
+        };
+        let forced = ShardRow { phase: forced, ..shard.clone() };
         let node = NodeRow {
             id: NodeId([2; 20]),
             incarnation,
@@ -288,6 +301,8 @@ mod tests {
             Row::NodeGone(NodeId([2; 20])),
             Row::ShardGone(shard.id),
             Row::Shard(shard),
+            Row::Shard(forced),
+            Row::Drain { node: NodeId([2; 20]), on: true },
             Row::Slots(run),
             Row::Setting { name: "n".into(), value: "v".into() },
             Row::Cluster { group: GroupId([9; 16]), config_epoch: ConfigEpoch(1) },

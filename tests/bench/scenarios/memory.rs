@@ -3,7 +3,7 @@
 use super::load;
 use crate::proc::resident_bytes;
 use crate::report::Row;
-use crate::servers::{Kind, Running};
+use crate::servers::{Kind, Server};
 use capstan_tests::process::wait_until;
 use std::io;
 use std::time::Duration;
@@ -21,10 +21,11 @@ pub(crate) fn run(kinds: [&Kind; 2], counts: &[u64], say: &mut dyn FnMut(String)
     for &count in counts {
         let mut bytes_a_key = [0.0; 2];
         for (kind, figure) in kinds.iter().zip(&mut bytes_a_key) {
-            let server = kind.start()?;
-            let empty = at_rest(&server)?;
-            load(&server, "key:", count, 32)?;
-            let full = at_rest(&server)?;
+            let running = kind.start()?;
+            let server = &running.server;
+            let empty = at_rest(server)?;
+            load(server, "key:", count, 32)?;
+            let full = at_rest(server)?;
             *figure = full.saturating_sub(empty) as f64 / count as f64;
             say(format!(
                 "{:<8} {count} keys: {empty} bytes empty, {full} full, {figure:.1} a key",
@@ -45,7 +46,7 @@ pub(crate) fn run(kinds: [&Kind; 2], counts: &[u64], say: &mut dyn FnMut(String)
     Ok(rows)
 }
 
-fn at_rest(server: &Running) -> io::Result<u64> {
+fn at_rest(server: &Server) -> io::Result<u64> {
     let (mut last, mut same) = (resident_bytes(server.pid)?, 0);
     wait_until(REST_MAX, || {
         let now = resident_bytes(server.pid).unwrap_or(0);

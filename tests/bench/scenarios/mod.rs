@@ -1,19 +1,24 @@
 //! What is measured, scenario by scenario: each takes two running servers in turn and gives rows of a report.
 
+pub(crate) mod kills;
 pub(crate) mod memory;
 pub(crate) mod ratios;
+pub(crate) mod replica;
+pub(crate) mod resync;
 pub(crate) mod tails;
 
 use crate::commands::{Commands, Keys, Verb};
 use crate::engine::{Closed, Engine};
-use crate::servers::Running;
+use crate::servers::Server;
 use std::io;
 
 /// Connections of ordinary clients.
 pub(crate) const CONNECTIONS: usize = 50;
+/// Bytes of an ordinary value.
+pub(crate) const VALUE_BYTES: usize = 32;
 
 /// Fills a server with keys `from..to`, pipelined, and checks that all are there.
-pub(crate) fn load(server: &Running, letters: &str, count: u64, value_bytes: usize) -> io::Result<()> {
+pub(crate) fn load(server: &Server, letters: &str, count: u64, value_bytes: usize) -> io::Result<()> {
     let before = server.admin()?.keys()?;
     let mut engine = Engine::connect(server.address, 16)?;
     let mut commands = Commands::new(&[Verb::Set], letters, Keys::Sequence(0), value_bytes);
@@ -28,7 +33,7 @@ pub(crate) fn load(server: &Running, letters: &str, count: u64, value_bytes: usi
 }
 
 /// Every command was answered as it should be: a fast wrong answer is no result.
-pub(crate) fn check(server: &Running, verb: Verb, closed: &Closed, value_bytes: usize) -> io::Result<()> {
+pub(crate) fn check(server: &Server, verb: Verb, closed: &Closed, value_bytes: usize) -> io::Result<()> {
     let tally = &closed.tally;
     let right = match verb {
         Verb::Set => tally.statuses == closed.ops,
@@ -39,4 +44,15 @@ pub(crate) fn check(server: &Running, verb: Verb, closed: &Closed, value_bytes: 
         return Ok(());
     }
     Err(io::Error::other(format!("{} answered {} {} with {tally:?}", server.name, closed.ops, verb.name())))
+}
+
+/// Nothing since the last look was answered by an error.
+pub(crate) fn no_errors(server: &Server, engine: &mut Engine) -> io::Result<()> {
+    let tally = engine.take_tally();
+    match tally.first_error {
+        None => Ok(()),
+        Some(error) => {
+            Err(io::Error::other(format!("{} gave {} errors: {error}", server.name, tally.errors)))
+        }
+    }
 }

@@ -6,7 +6,7 @@ use crate::commands::{Commands, Keys, Verb};
 use crate::engine::Engine;
 use crate::proc::{Cpu, load_average};
 use crate::report::{Row, short};
-use crate::servers::Running;
+use crate::servers::Server;
 use crate::stats::{Latency, median, paired_ratio};
 use std::io;
 
@@ -58,15 +58,26 @@ fn both(cells: &[(usize, u64, f64)], scale: f64) -> Vec<Cell> {
     [Verb::Set, Verb::Get].iter().flat_map(|&verb| cells.iter().map(move |c| cell(verb, c))).collect()
 }
 
+/// What the runs of one cell on one server gave.
 #[derive(Default)]
-struct Runs {
-    cpu_us: Vec<f64>,
+pub(crate) struct Runs {
+    /// Microseconds of server CPU an operation.
+    pub(crate) cpu_us: Vec<f64>,
     kops: Vec<f64>,
     latency: Vec<Latency>,
 }
 
+impl Runs {
+    /// Adds a run.
+    pub(crate) fn push(&mut self, cpu_us: f64, kops: f64, latency: Latency) {
+        self.cpu_us.push(cpu_us);
+        self.kops.push(kops);
+        self.latency.push(latency);
+    }
+}
+
 /// Loads both servers and measures; `say` hears of each run.
-pub(crate) fn run(servers: [&Running; 2], plan: &Plan, say: &mut dyn FnMut(String)) -> io::Result<Vec<Row>> {
+pub(crate) fn run(servers: [&Server; 2], plan: &Plan, say: &mut dyn FnMut(String)) -> io::Result<Vec<Row>> {
     for server in servers {
         load(server, "key:", plan.keys, plan.value_bytes)?;
     }
@@ -85,7 +96,7 @@ pub(crate) fn run(servers: [&Running; 2], plan: &Plan, say: &mut dyn FnMut(Strin
     Ok(plan.cells.iter().zip(&runs).map(|(cell, runs)| row(plan, cell, runs)).collect())
 }
 
-fn measure(server: &Running, plan: &Plan, cell: Cell, seed: u64, runs: &mut Runs) -> io::Result<String> {
+fn measure(server: &Server, plan: &Plan, cell: Cell, seed: u64, runs: &mut Runs) -> io::Result<String> {
     let mut engine = Engine::connect(server.address, CONNECTIONS)?;
     let letters = if cell.verb == Verb::Incr { "ctr:" } else { "key:" };
     let mut commands = Commands::new(&[cell.verb], letters, Keys::random(plan.keys, seed), plan.value_bytes);
@@ -98,9 +109,7 @@ fn measure(server: &Running, plan: &Plan, cell: Cell, seed: u64, runs: &mut Runs
     let (cpu_us, kops) =
         (cpu as f64 / 1e3 / closed.ops as f64, closed.ops as f64 / 1e3 / closed.took.as_secs_f64());
     let latency = Latency::of(&closed.latency);
-    runs.cpu_us.push(cpu_us);
-    runs.kops.push(kops);
-    runs.latency.push(latency);
+    runs.push(cpu_us, kops, latency);
     let (name, verb) = (server.name, cell.verb.name());
     Ok(format!(
         "{name:<8} {verb} P{:<3} {} us CPU/op, {} kops/s, {latency}",
@@ -110,16 +119,15 @@ fn measure(server: &Running, plan: &Plan, cell: Cell, seed: u64, runs: &mut Runs
     ))
 }
 
+/// Throughput and latencies of these runs, in a line.
+pub(crate) fn note(name: &str, runs: &Runs) -> String {
+    let of = |pick: fn(&Latency) -> f64| median(&runs.latency.iter().map(pick).collect::<Vec<_>>());
+    let (p50, p99, p999) = (of(|l| l.p50), of(|l| l.p99), of(|l| l.p999));
+    let kops = short(median(&runs.kops));
+    format!("{name}: {kops} kops/s, batch p50 {p50:.0} p99 {p99:.0} p99.9 {p999:.0} us (medians, saturated)")
+}
+
 fn row(plan: &Plan, cell: &Cell, [ours, theirs]: &[Runs; 2]) -> Row {
-    let note = |name: &str, runs: &Runs| {
-        let of = |pick: fn(&Latency) -> f64| median(&runs.latency.iter().map(pick).collect::<Vec<_>>());
-        let (p50, p99, p999) = (of(|l| l.p50), of(|l| l.p99), of(|l| l.p999));
-        let kops = median(&runs.kops);
-        format!(
-            "{name}: {} kops/s, batch p50 {p50:.0} p99 {p99:.0} p99.9 {p999:.0} us (medians, saturated)",
-            short(kops)
-        )
-    };
     Row {
         name: format!("{} {} B pipeline {}", cell.verb.name(), plan.value_bytes, cell.pipeline),
         unit: "us of server CPU an operation",

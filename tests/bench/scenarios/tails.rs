@@ -1,12 +1,12 @@
 //! What other clients feel while a table of some million keys grows, and while it is flushed: the p99.9 of an open
 //! loop at half of Redis' peak, beside Redis' own quiet one.
 
-use super::{CONNECTIONS, load};
+use super::{CONNECTIONS, VALUE_BYTES, load, no_errors};
 use crate::commands::{Commands, Keys, Verb};
 use crate::engine::Engine;
 use crate::paced::{self, Lasting, Sample, Source, Stream};
 use crate::report::Row;
-use crate::servers::Running;
+use crate::servers::Server;
 use crate::stats::{Latency, median};
 use capstan_jepsen::resp::encode_command;
 use std::io;
@@ -14,8 +14,6 @@ use std::time::Duration;
 
 /// Keys of the other clients.
 const PROBE_KEYS: u64 = 100_000;
-/// Bytes of a value.
-const VALUE_BYTES: usize = 32;
 /// Added to 1.2 times Redis' quiet p99.9.
 const SLACK_US: f64 = 1000.0;
 /// Before a flush, and after its reply.
@@ -53,7 +51,7 @@ struct Runs {
 }
 
 /// Measures.
-pub(crate) fn run(servers: [&Running; 2], plan: &Plan, say: &mut dyn FnMut(String)) -> io::Result<Vec<Row>> {
+pub(crate) fn run(servers: [&Server; 2], plan: &Plan, say: &mut dyn FnMut(String)) -> io::Result<Vec<Row>> {
     let peak = peak(servers[1])?;
     let rate = peak / 2.0;
     say(format!("redis serves {peak:.0} commands a second at its peak: the open loop runs at {rate:.0}"));
@@ -98,7 +96,7 @@ pub(crate) fn run(servers: [&Running; 2], plan: &Plan, say: &mut dyn FnMut(Strin
 }
 
 /// The most that a server does for these clients in a closed loop.
-fn peak(server: &Running) -> io::Result<f64> {
+fn peak(server: &Server) -> io::Result<f64> {
     load(server, "prb:", PROBE_KEYS, VALUE_BYTES)?;
     let mut best: f64 = 0.0;
     for seed in 0..3 {
@@ -124,7 +122,7 @@ fn probes(rate: f64, seed: u64) -> Stream {
     }
 }
 
-fn one_round(server: &Running, plan: &Plan, rate: f64, runs: &mut Runs) -> io::Result<()> {
+fn one_round(server: &Server, plan: &Plan, rate: f64, runs: &mut Runs) -> io::Result<()> {
     server.admin()?.call(&["FLUSHALL"])?;
     load(server, "prb:", PROBE_KEYS, VALUE_BYTES)?;
     let seed = runs.quiet.len() as u64;
@@ -150,16 +148,6 @@ fn one_round(server: &Running, plan: &Plan, rate: f64, runs: &mut Runs) -> io::R
         no_errors(server, &mut engine)?;
     }
     Ok(())
-}
-
-fn no_errors(server: &Running, engine: &mut Engine) -> io::Result<()> {
-    let tally = engine.take_tally();
-    match tally.first_error {
-        None => Ok(()),
-        Some(error) => {
-            Err(io::Error::other(format!("{} gave {} errors: {error}", server.name, tally.errors)))
-        }
-    }
 }
 
 /// Two connections write new keys at a steady rate while the others go on.

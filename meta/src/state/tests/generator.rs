@@ -2,7 +2,8 @@
 
 use super::builders::{LEADER, OTHER, addresses, node, place, request, shard, token};
 use crate::state::{
-    Body, Command, Consent, Fence, JoinRole, LeaseOver, NodeUpdate, Promote, Register, SlotRange, State,
+    Body, Command, Consent, Draining, Fence, JoinRole, LeaseOver, NodeUpdate, Noted, Promote, Register,
+    SlotRange, State,
 };
 use capstan_proto::env::UnixMs;
 use capstan_proto::ids::{AttemptId, BatchNumber, GroupId, NodeId, Position, ShardEpoch, ShardId};
@@ -74,8 +75,10 @@ impl Generator {
             49..=57 => self.add_slots(seen),
             58..=62 => Body::Replicate { node: self.node(), shard: self.shard() },
             63..=86 => self.promote(seen),
-            87..=91 => self.begin(seen),
-            92..=94 => self.end(seen),
+            87..=90 => self.begin(seen),
+            91..=92 => self.end(seen),
+            93..=94 => self.drain(),
+            95..=96 => self.note(seen),
             _ => self.setting(),
         }
     }
@@ -168,12 +171,7 @@ impl Generator {
             return Body::Replicate { node: self.node(), shard: self.shard() };
         };
         let members: Vec<NodeId> = row.replicas.iter().copied().chain([row.primary]).collect();
-        let planned = match &row.phase {
-            ShardPhase::Planned { attempt, candidate } if self.rng.gen_ratio(2, 3) => {
-                Some((*attempt, *candidate))
-            }
-            ShardPhase::Planned { .. } | ShardPhase::Steady => None,
-        };
+        let planned = row.phase.planned().filter(|_| self.rng.gen_ratio(2, 3));
         let drawn = members.choose(&mut self.rng).copied().unwrap_or(row.primary);
         let candidate = planned.map_or(drawn, |(_, candidate)| candidate);
         let life = seen.topology().nodes.get(&candidate).map(|row| row.incarnation);
@@ -203,13 +201,31 @@ impl Generator {
             return Body::Replicate { node: self.node(), shard: self.shard() };
         };
         let drawn = row.replicas.choose(&mut self.rng).copied();
-        Body::BeginPlanned {
-            shard: row.id,
-            candidate: drawn.unwrap_or(row.primary),
-            expected_epoch: row.epoch,
-            last_attempt: row.last_attempt,
-            why: "asked for".into(),
+        let candidate = drawn.unwrap_or(row.primary);
+        let (shard, expected_epoch, last_attempt) = (row.id, row.epoch, row.last_attempt);
+        let why = "asked for".to_owned();
+        match self.rng.gen_ratio(1, 3) {
+            true => {
+                let who = "operator".into();
+                Body::BeginForced { shard, candidate, expected_epoch, last_attempt, who, why }
+            }
+            false => Body::BeginPlanned { shard, candidate, expected_epoch, last_attempt, why },
         }
+    }
+
+    fn drain(&mut self) -> Body {
+        let what = if self.rng.gen_ratio(1, 2) { Draining::Begins } else { Draining::Ends };
+        Body::Drain { node: self.node(), what }
+    }
+
+    fn note(&mut self, seen: &State) -> Body {
+        let shard = self.shard();
+        let row = seen.topology().shards.get(&shard);
+        let what = match self.rng.gen_ratio(1, 2) {
+            true => Noted::FirstServed { epoch: row.map_or(ShardEpoch(1), |row| row.epoch) },
+            false => Noted::Held { attempt: AttemptId(1), hold_us: self.rng.gen_range(0..9) },
+        };
+        Body::Note { shard, node: row.map_or_else(|| node(1), |row| row.primary), what, evidence: "x".into() }
     }
 
     fn end(&mut self, seen: &State) -> Body {

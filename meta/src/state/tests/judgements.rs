@@ -283,7 +283,10 @@ fn every_refusal_has_a_code_of_its_own_and_says_what_to_do() {
         Rejection::AttemptUnderWay { shard, attempt },
         Rejection::AttemptOver { shard, attempt, last: attempt },
         Rejection::UnknownSetting { name: text.clone() },
-        Rejection::BadSetting { name: text.clone(), value: text.clone(), want: text },
+        Rejection::BadSetting { name: text.clone(), value: text.clone(), want: text.clone() },
+        Rejection::NodeDrained { node },
+        Rejection::NoCandidate { shard, why: text },
+        Rejection::PrimaryAway { shard, primary: node },
     ];
     let codes: std::collections::BTreeSet<&str> = all.iter().map(Rejection::code).collect();
     assert_eq!(codes.len(), all.len());

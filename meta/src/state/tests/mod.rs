@@ -6,3 +6,4 @@ mod golden;
 mod interleavings;
 mod judgements;
 mod lives;
+mod planned;

@@ -133,6 +133,7 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Forces a replica to perform a manual failover of its master.",
         args: &[Arg::one_of("options", &[Arg::word("force", "FORCE"), Arg::word("takeover", "TAKEOVER")])
             .optional()],
+        run: super::failover::run,
         ..CHANGE
     },
     Spec { name: "flushslots", summary: "Deletes all slots information from a node.", ..CHANGE },
@@ -233,6 +234,7 @@ static SUBCOMMANDS: &[Spec] = &[
         arity: 3,
         summary: "Configure a node as replica of a master node.",
         args: NODE_ID,
+        run: super::replicate::run,
         ..CHANGE
     },
     Spec {

@@ -54,6 +54,7 @@ pub(super) fn swapdb(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     };
     let (first, second) = (database(first)?, database(second)?);
     if first != second {
+        ctx.data.expire_watched([first, second]);
         ctx.data.apply_node_wide(NodeWide::SwapDb(first, second));
     }
     ctx.out.ok();

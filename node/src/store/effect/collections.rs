@@ -29,7 +29,11 @@ pub(super) fn apply(lane: &mut Lane, hash: u64, effect: &Effect<'_>) {
         Change::SetRemove { .. } => (Kind::Set, Otherwise::Leaves),
         Change::ZsetSet { .. } => (Kind::Zset, Otherwise::Makes),
         Change::ZsetRemove { .. } => (Kind::Zset, Otherwise::Leaves),
-        Change::Set { .. } | Change::Write { .. } | Change::Expire { .. } | Change::Delete => return,
+        Change::Set { .. }
+        | Change::Write { .. }
+        | Change::Expire { .. }
+        | Change::Delete
+        | Change::Marker { .. } => return,
     };
     let hasher = lane.hasher.clone();
     let found = lane.slot_mut(effect.slot).entries.find_mut(hash, |e| e.is(effect.db, effect.key));
