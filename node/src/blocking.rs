@@ -193,7 +193,8 @@ pub fn release_all(core: &NodeCore, why: Why) {
 /// Where a client has to go with a slot that this node does not serve any more.
 fn redirect(core: &NodeCore, slot: Slot, own_ip: &str) -> Option<Error> {
     let access = core.lanes.lock(core.lanes.of(slot)).slot(slot).access();
-    if access == Access::Mine {
+    // A slot whose clients are held for a hand-over is still ours, and may stay so.
+    if matches!(access, Access::Mine | Access::Held) {
         return None;
     }
     let view = core.view.load();

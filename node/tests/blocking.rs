@@ -198,7 +198,7 @@ fn many_pushers_and_many_who_wait_lose_and_double_nothing() {
             std::thread::spawn(move || {
                 let mut client = Client::connect(address);
                 for i in 0..EACH {
-                    client.ask(&format!("RPUSH {} {n}:{i}", if i % 2 == 0 { "a" } else { "b" }));
+                    client.ask(&format!("RPUSH {} {n}:{i}", if i.is_multiple_of(2) { "a" } else { "b" }));
                 }
             })
         })

@@ -203,6 +203,9 @@ impl Flags {
     /// EXEC itself: the lanes of everything that is queued are locked for it. Not shown.
     pub const EXEC: Self = Self(1 << 27);
 
+    /// Goes through a whole collection, however large: runs as [`Self::LONG`] if a key of it has a large one. Not shown.
+    pub const WHOLE_VALUE: Self = Self(1 << 28);
+
     /// Flags as COMMAND INFO spells them.
     pub const SHOWN: [(Self, &'static str); 17] = [
         (Self::WRITE, "write"),

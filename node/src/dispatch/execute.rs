@@ -6,14 +6,14 @@
 
 use super::{Now, Ran, locks};
 use crate::blocking;
-use crate::commands::args::{Args, KeyAt, OwnedArgs};
+use crate::commands::args::{Args, Key, KeyAt, OwnedArgs};
 use crate::commands::lookup::Command;
 use crate::commands::{Ctx, Flags, Spec};
 use crate::core::{Mode, NodeCore};
 use crate::resp::{Error, Reply};
 use crate::session::{ReplyMode, Session};
 use crate::store::log::take_logged;
-use crate::store::{Busy, Data, Locked};
+use crate::store::{Busy, Data, Entry, Locked};
 use crate::trace::Touched;
 use std::sync::atomic::Ordering;
 
@@ -86,7 +86,7 @@ pub(super) enum Patience {
 /// Whether a command would run now, rather than be refused or queued, and may take more than a millisecond.
 #[inline]
 pub(super) fn is_long(core: &NodeCore, session: &Session, call: &Call<'_>, spec: &Spec) -> bool {
-    spec.flags.has(Flags::LONG.and(Flags::EXEC)) && would_be_long(core, session, call)
+    spec.flags.has(Flags::LONG.and(Flags::EXEC).and(Flags::WHOLE_VALUE)) && would_be_long(core, session, call)
 }
 
 #[cold]
@@ -96,9 +96,25 @@ fn would_be_long(core: &NodeCore, session: &Session, call: &Call<'_>) -> bool {
     let long = match &session.multi {
         Some(multi) if flags.has(Flags::EXEC) => multi.long,
         Some(_) => flags.has(Flags::LONG) && flags.has(Flags::UNQUEUED),
-        None => flags.has(Flags::LONG),
+        None => may_be_long(core, session, flags, call),
     };
     long && admit(core, session, command.spec, call).is_ok()
+}
+
+/// So many elements are walked in about a millisecond.
+const LARGE: usize = 8192;
+
+/// Whether a command is long by its row, or because it goes through a collection that is large at this moment. It is
+/// judged before any lane is held: what a busy lane holds is taken for small, since somebody else works on it.
+pub(super) fn may_be_long(core: &NodeCore, session: &Session, flags: Flags, call: &Call<'_>) -> bool {
+    let is_large = |key: Key<'_>| {
+        let lane = core.lanes.try_lock(core.lanes.of(key.slot));
+        lane.is_some_and(|lane| {
+            let object = lane.find(session.db, key).and_then(Entry::object);
+            object.is_some_and(|object| object.len() > LARGE)
+        })
+    };
+    flags.has(Flags::LONG) || (flags.has(Flags::WHOLE_VALUE) && call.args.keys().any(is_large))
 }
 
 /// Executes, queues or refuses one command and writes its reply. Says whether it touched data under the lease.

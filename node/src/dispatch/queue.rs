@@ -4,7 +4,7 @@
 //! sure that EXEC runs with every lane that its commands, and its watched keys, live in.
 
 use super::Now;
-use super::execute::{Call, Patience, Refused};
+use super::execute::{Call, Patience, Refused, may_be_long};
 use super::locks::{self, LaneSet};
 use crate::commands::lookup::Command;
 use crate::commands::{Flags, Spec};
@@ -29,13 +29,14 @@ pub(super) fn push(
     }
     let most = core.config.size(Key::ClientQueryBufferLimit);
     let args = call.args.to_owned();
+    let long = may_be_long(core, session, command.spec.flags, call);
     let Some(multi) = &mut session.multi else { return Ok(()) };
     let size = multi.size + args.size();
     if size as u64 > most {
         return Err(Error::err("transaction exceeds client-query-buffer-limit").into());
     }
     multi.size = size;
-    multi.long |= command.spec.flags.has(Flags::LONG);
+    multi.long |= long;
     multi.queue.push((command, args));
     out.simple("QUEUED");
     Ok(())

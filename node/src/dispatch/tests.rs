@@ -257,3 +257,18 @@ fn writes_are_refused_while_too_few_replicas_are_there_and_reads_are_not() {
     bench.core.log.set_required(required(0));
     assert_eq!(bench.say("SET a 1\n"), "+OK\r\n");
 }
+
+#[test]
+fn a_command_that_goes_through_a_collection_is_long_only_while_the_collection_is_large() {
+    let mut bench = Bench::new();
+    let fill = |members: usize| (0..members).map(|i| format!("SADD set m{i}\n")).collect::<String>();
+    bench.say(&fill(100));
+    assert!(bench.say("SMEMBERS set\n").starts_with("*100\r\n"));
+    bench.say(&fill(9000));
+    bench.arrive(b"SMEMBERS set\nSCARD set\n");
+    let (replies, step, _) = bench.run();
+    assert!(replies.is_empty() && matches!(step, Step::Long(_)), "{replies} {step:?}");
+    assert_eq!(bench.say(""), ":9000\r\n", "what costs the same for any size is not");
+    assert_eq!(bench.say("MULTI\nSMEMBERS set\n"), "+OK\r\n+QUEUED\r\n");
+    assert!(bench.session.multi.as_ref().is_some_and(|multi| multi.long), "and EXEC is as its queue");
+}

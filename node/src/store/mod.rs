@@ -36,7 +36,7 @@ pub struct Data<'a> {
     db: u8,
     now: UnixMs,
     /// Keys that somebody waits for and that have been pushed to.
-    ready: Option<Box<Vec<Ready>>>,
+    ready: Vec<Ready>,
 }
 
 /// Which lanes a command holds.
@@ -55,7 +55,7 @@ impl<'a> Data<'a> {
     #[inline]
     #[must_use]
     pub const fn new(lanes: &'a Lanes, locked: Locked<'a>, db: u8, now: UnixMs) -> Self {
-        Self { lanes, locked, db, now, ready: None }
+        Self { lanes, locked, db, now, ready: Vec::new() }
     }
 
     /// Gives the locks on, to the next command of a transaction.
@@ -267,27 +267,21 @@ impl<'a> Data<'a> {
     #[inline]
     #[must_use]
     pub const fn has_ready(&self) -> bool {
-        self.ready.is_some()
+        !self.ready.is_empty()
     }
 
     /// Something was put into a key that somebody waits for.
     #[cold]
     pub fn note_ready(&mut self, key: Key<'_>) {
         let ready = Ready { db: self.db, slot: key.slot, hash: key.hash, bytes: key.bytes.into() };
-        let all = self.ready.get_or_insert_default();
-        if all.last() != Some(&ready) {
-            all.push(ready);
+        if self.ready.last() != Some(&ready) {
+            self.ready.push(ready);
         }
     }
 
     /// The first of these keys.
     pub fn take_ready(&mut self) -> Option<Ready> {
-        let all = self.ready.as_mut()?;
-        if all.is_empty() {
-            self.ready = None;
-            return None;
-        }
-        Some(all.remove(0))
+        if self.ready.is_empty() { None } else { Some(self.ready.remove(0)) }
     }
 
     /// Whether the lane of a slot is held, or can be taken without letting another one go.

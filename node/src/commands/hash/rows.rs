@@ -46,7 +46,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "hgetall",
         arity: 2,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.and(Flags::WHOLE_VALUE),
         keys: Keys::ONE,
         group: Group::Hash,
         since: "2.0.0",
@@ -84,7 +84,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "hkeys",
         arity: 2,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.and(Flags::WHOLE_VALUE),
         keys: Keys::ONE,
         group: Group::Hash,
         since: "2.0.0",
@@ -217,7 +217,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "hvals",
         arity: 2,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.and(Flags::WHOLE_VALUE),
         keys: Keys::ONE,
         group: Group::Hash,
         since: "2.0.0",

@@ -8,7 +8,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "copy",
         arity: -3,
-        flags: Flags::WRITE.and(Flags::DENYOOM),
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::WHOLE_VALUE),
         keys: Keys::TWO,
         since: "6.2.0",
         complexity: "O(N) worst case for collections, where N is the number of nested items. O(1) for string values.",
@@ -61,7 +61,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "move",
         arity: 3,
-        flags: Flags::WRITE.and(Flags::FAST),
+        flags: Flags::WRITE.and(Flags::FAST).and(Flags::WHOLE_VALUE),
         keys: Keys::ONE,
         summary: "Moves a key to another database.",
         args: &[Arg::key("key"), Arg::integer("db")],
@@ -152,7 +152,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "rename",
         arity: 3,
-        flags: Flags::WRITE,
+        flags: Flags::WRITE.and(Flags::WHOLE_VALUE),
         keys: Keys::TWO,
         summary: "Renames a key and overwrites the destination.",
         args: &[Arg::key("key"), Arg::key("newkey")],
@@ -162,7 +162,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "renamenx",
         arity: 3,
-        flags: Flags::WRITE.and(Flags::FAST),
+        flags: Flags::WRITE.and(Flags::FAST).and(Flags::WHOLE_VALUE),
         keys: Keys::TWO,
         summary: "Renames a key only when the target key name doesn't exist.",
         args: &[Arg::key("key"), Arg::key("newkey")],

@@ -21,7 +21,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "linsert",
         arity: 5,
-        flags: Flags::WRITE.and(Flags::DENYOOM),
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::WHOLE_VALUE),
         keys: Keys::ONE,
         group: Group::List,
         since: "2.2.0",
@@ -98,7 +98,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "lpos",
         arity: -3,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.and(Flags::WHOLE_VALUE),
         keys: Keys::ONE,
         group: Group::List,
         since: "6.0.6",
@@ -156,7 +156,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "lrem",
         arity: 4,
-        flags: Flags::WRITE,
+        flags: Flags::WRITE.and(Flags::WHOLE_VALUE),
         keys: Keys::ONE,
         group: Group::List,
         complexity: "O(N+M) where N is the length of the list and M is the number of elements removed.",

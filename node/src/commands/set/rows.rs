@@ -33,7 +33,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "sdiff",
         arity: -2,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.and(Flags::WHOLE_VALUE),
         keys: Keys::ALL,
         group: Group::Set,
         complexity: "O(N) where N is the total number of elements in all given sets.",
@@ -46,7 +46,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "sdiffstore",
         arity: -3,
-        flags: Flags::WRITE.and(Flags::DENYOOM),
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::WHOLE_VALUE),
         keys: Keys::ALL,
         group: Group::Set,
         complexity: "O(N) where N is the total number of elements in all given sets.",
@@ -58,7 +58,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "sinter",
         arity: -2,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.and(Flags::WHOLE_VALUE),
         keys: Keys::ALL,
         group: Group::Set,
         complexity: "O(N*M) worst case where N is the cardinality of the smallest set and M is the number of sets.",
@@ -71,7 +71,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "sintercard",
         arity: -3,
-        flags: Flags::READONLY.and(Flags::MOVABLEKEYS),
+        flags: Flags::READONLY.and(Flags::MOVABLEKEYS).and(Flags::WHOLE_VALUE),
         keys: Keys::Custom { find: key_count::first, shown: (0, 0, 0) },
         group: Group::Set,
         since: "7.0.0",
@@ -88,7 +88,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "sinterstore",
         arity: -3,
-        flags: Flags::WRITE.and(Flags::DENYOOM),
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::WHOLE_VALUE),
         keys: Keys::ALL,
         group: Group::Set,
         complexity: "O(N*M) worst case where N is the cardinality of the smallest set and M is the number of sets.",
@@ -111,7 +111,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "smembers",
         arity: 2,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.and(Flags::WHOLE_VALUE),
         keys: Keys::ONE,
         group: Group::Set,
         complexity: "O(N) where N is the set cardinality.",
@@ -208,7 +208,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "sunion",
         arity: -2,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.and(Flags::WHOLE_VALUE),
         keys: Keys::ALL,
         group: Group::Set,
         complexity: "O(N) where N is the total number of elements in all given sets.",
@@ -221,7 +221,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "sunionstore",
         arity: -3,
-        flags: Flags::WRITE.and(Flags::DENYOOM),
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::WHOLE_VALUE),
         keys: Keys::ALL,
         group: Group::Set,
         complexity: "O(N) where N is the total number of elements in all given sets.",

@@ -180,19 +180,15 @@ impl Options {
 fn each(data: &mut Data<'_>, key: Key<'_>, mut show: impl FnMut(&[u8], Score)) {
     match data.peek(key).and_then(|entry| entry.object()) {
         Some(Object::Zset(zset)) => zset.iter().for_each(|(member, score)| show(member, score)),
-        Some(Object::Set(set)) => set.iter().for_each(|member| show(&member, one())),
+        Some(Object::Set(set)) => set.iter().for_each(|member| show(&member, Score::ONE)),
         Some(Object::Hash(_) | Object::List(_)) | None => {}
     }
-}
-
-fn one() -> Score {
-    Score::new(1.0).unwrap_or_else(|| unreachable!("1 is a number"))
 }
 
 fn score_in(object: Option<&Object>, member: &[u8]) -> Option<Score> {
     match object {
         Some(Object::Zset(zset)) => zset.score(member),
-        Some(Object::Set(set)) => set.contains(member).then(one),
+        Some(Object::Set(set)) => set.contains(member).then_some(Score::ONE),
         Some(Object::Hash(_) | Object::List(_)) | None => None,
     }
 }

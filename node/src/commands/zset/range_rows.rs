@@ -9,7 +9,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "zdiff",
         arity: -3,
-        flags: Flags::READONLY.and(Flags::MOVABLEKEYS),
+        flags: Flags::READONLY.and(Flags::MOVABLEKEYS).and(Flags::WHOLE_VALUE),
         keys: Keys::Custom { find: key_count::first, shown: (0, 0, 0) },
         group: Group::SortedSet,
         since: "6.2.0",
@@ -26,7 +26,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "zdiffstore",
         arity: -4,
-        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS),
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS).and(Flags::WHOLE_VALUE),
         keys: Keys::Custom { find: key_count::after_destination, shown: (1, 1, 1) },
         group: Group::SortedSet,
         since: "6.2.0",
@@ -39,7 +39,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "zinter",
         arity: -3,
-        flags: Flags::READONLY.and(Flags::MOVABLEKEYS),
+        flags: Flags::READONLY.and(Flags::MOVABLEKEYS).and(Flags::WHOLE_VALUE),
         keys: Keys::Custom { find: key_count::first, shown: (0, 0, 0) },
         group: Group::SortedSet,
         since: "6.2.0",
@@ -63,7 +63,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "zintercard",
         arity: -3,
-        flags: Flags::READONLY.and(Flags::MOVABLEKEYS),
+        flags: Flags::READONLY.and(Flags::MOVABLEKEYS).and(Flags::WHOLE_VALUE),
         keys: Keys::Custom { find: key_count::first, shown: (0, 0, 0) },
         group: Group::SortedSet,
         since: "7.0.0",
@@ -80,7 +80,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "zinterstore",
         arity: -4,
-        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS),
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS).and(Flags::WHOLE_VALUE),
         keys: Keys::Custom { find: key_count::after_destination, shown: (1, 1, 1) },
         group: Group::SortedSet,
         since: "2.0.0",
@@ -256,7 +256,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "zunion",
         arity: -3,
-        flags: Flags::READONLY.and(Flags::MOVABLEKEYS),
+        flags: Flags::READONLY.and(Flags::MOVABLEKEYS).and(Flags::WHOLE_VALUE),
         keys: Keys::Custom { find: key_count::first, shown: (0, 0, 0) },
         group: Group::SortedSet,
         since: "6.2.0",
@@ -280,7 +280,7 @@ pub static ROWS: &[Spec] = &[
     Spec {
         name: "zunionstore",
         arity: -4,
-        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS),
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS).and(Flags::WHOLE_VALUE),
         keys: Keys::Custom { find: key_count::after_destination, shown: (1, 1, 1) },
         group: Group::SortedSet,
         since: "2.0.0",

@@ -35,7 +35,7 @@ fn apply(step: &Step, direct: &Lanes, through_bytes: &Lanes) {
     let member = format!("m{}", step.member).into_bytes();
     let value = vec![b'v'; step.len];
     let indices: Vec<u8> = (step.number..step.number + 5).flat_map(u32::to_le_bytes).collect();
-    let end = if step.number % 2 == 0 { End::Left } else { End::Right };
+    let end = if step.number.is_multiple_of(2) { End::Left } else { End::Right };
     let digits = step.number.to_string();
     let change = match step.what {
         0 | 1 => Change::HashSet { field: &member, value: &value },

@@ -7,6 +7,9 @@ use std::cmp::Ordering;
 pub struct Score(f64);
 
 impl Score {
+    /// What a member of a plain set counts as.
+    pub const ONE: Self = Self(1.0);
+
     /// A number as a score, unless it is none.
     #[must_use]
     pub const fn new(value: f64) -> Option<Self> {

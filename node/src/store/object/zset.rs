@@ -52,8 +52,8 @@ pub type Element<'a> = (&'a [u8], Score);
 
 fn unpacked(bytes: &[u8]) -> Element<'_> {
     let (score, member) = bytes.split_first_chunk::<SCORE>().unwrap_or((&[0; SCORE], b""));
-    // Never NaN: only scores are packed.
-    (member, Score::new(f64::from_le_bytes(*score)).unwrap_or_else(|| unreachable!("a packed score")))
+    // Always a score: nothing else is packed.
+    (member, Score::new(f64::from_le_bytes(*score)).unwrap_or(Score::ONE))
 }
 
 /// The order of a sorted set.

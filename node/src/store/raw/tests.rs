@@ -1,6 +1,7 @@
 //! Random changes of one entry against a plain struct.
 
 use super::*;
+use crate::store::object::Set;
 use proptest::prelude::*;
 
 #[test]
@@ -74,5 +75,38 @@ proptest! {
             prop_assert!(entry.is(db, &key));
             prop_assert!(entry.allocated() >= key.len() + model.len() + 8);
         }
+    }
+}
+
+#[test]
+fn a_collection_keeps_its_object_through_expiries_and_gives_it_up_with_the_entry() {
+    let hasher = crate::store::hash::Hasher::seeded(1);
+    let made = |member: &[u8]| {
+        let mut set = Set::default();
+        set.add(&hasher, member);
+        Object::Set(set)
+    };
+    let long = vec![b'k'; 70_000];
+    for key in [&long[..5], &long[..]] {
+        let mut entry = Entry::collection(2, key, made(b"member"), None);
+        assert_eq!((entry.kind(), entry.text(), entry.value()), (Kind::Set, None, &b""[..]));
+        for expires in [Some(UnixMs(7)), Some(UnixMs(8)), None, Some(UnixMs(9))] {
+            entry.set_expires(expires);
+            assert_eq!((entry.expires(), entry.kind(), entry.key()), (expires, Kind::Set, key));
+            assert!(matches!(entry.object(), Some(Object::Set(set)) if set.contains(b"member")));
+        }
+        entry.set_db(4);
+        let before = entry.allocated();
+        if let Some(Object::Set(set)) = entry.object_mut() {
+            set.add(&hasher, &[b'm'; 500]);
+        }
+        assert!(entry.is(4, key) && entry.allocated() >= before + 500);
+        // The same size class as the pointer, and another one.
+        entry.replace(key, b"12345678", None);
+        assert_eq!((entry.kind(), entry.text(), entry.db()), (Kind::Text, Some(&b"12345678"[..]), 4));
+        let mut entry = Entry::collection(0, key, made(b"member"), Some(UnixMs(1)));
+        entry.write(2, b"ab");
+        assert_eq!((entry.text(), entry.expires()), (Some(&b"\0\0ab"[..]), None));
+        drop(Entry::collection(0, key, made(b"other"), None));
     }
 }
