@@ -144,11 +144,11 @@ impl Life {
     /// Gives the lease up if the batcher has work and has not moved for half a TTL (DESIGN 5).
     pub fn note_health(&self) {
         let ttl = self.ttl();
-        let was_fit = self.with_lease(|lease, now| {
+        let (held, fit) = self.with_lease(|lease, now| {
             let stuck_since = self.stall.lock().look(self.core.log.work(), now);
             (lease.holds(now), lease.note_health(stuck_since, ttl, now))
         });
-        if let (true, false) = was_fit {
+        if held && !fit {
             tracing::error!("the log does not move: the lease is given up");
         }
     }

@@ -375,3 +375,6 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
