@@ -8,12 +8,9 @@ use crate::resp::Value;
 use crate::slots::{Redirect, parse_slots};
 use capstan_proto::slot::Slot;
 use std::collections::HashMap;
-use std::time::Duration;
 
 /// How often one call may be redirected or refused before it is given up.
 pub const ATTEMPTS_MAX: usize = 64;
-/// The pause after a refusal or a failed connection.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// A client that knows who serves which slot.
 pub struct ClusterClient {
@@ -24,6 +21,8 @@ pub struct ClusterClient {
     nodes: Vec<String>,
     connections: HashMap<String, Connection>,
     redirects: u64,
+    /// How often the slot map was read: each time another node is asked first.
+    refreshes: usize,
 }
 
 impl ClusterClient {
@@ -36,6 +35,7 @@ impl ClusterClient {
             nodes: Vec::new(),
             connections: HashMap::new(),
             redirects: 0,
+            refreshes: 0,
         };
         client.refresh().await?;
         Ok(client)
@@ -54,16 +54,26 @@ impl ClusterClient {
         self.nodes.get(usize::from(at)).map(String::as_str)
     }
 
+    /// The nodes that were heard of so far.
+    #[must_use]
+    pub fn nodes(&self) -> &[String] {
+        &self.nodes
+    }
+
     /// Says that a slot is served somewhere, true or not: a test forces a redirect so.
     pub fn set_owner(&mut self, slot: Slot, address: &str) {
         let at = self.node_index(address);
         self.owners[slot.index()] = at;
     }
 
-    /// Reads the slot map again from any node that answers.
+    /// Reads the slot map again from any node that answers; each time the next one is asked first, so that one that is
+    /// behind is not asked again and again.
     pub async fn refresh(&mut self) -> Result<(), CallError> {
+        self.refreshes += 1;
         let mut last = CallError::NotSent { to: "the cluster".into(), why: "no address is known".into() };
-        let known: Vec<String> = self.nodes.iter().chain(&self.seeds).cloned().collect();
+        let mut known: Vec<String> = self.nodes.iter().chain(&self.seeds).cloned().collect();
+        let first = self.refreshes % known.len().max(1);
+        known.rotate_left(first);
         for address in known {
             match self.call_at(&address, &["CLUSTER", "SLOTS"]).await {
                 Err(error) => last = error,
@@ -94,7 +104,7 @@ impl ClusterClient {
             let Some(address) = self.owner(key).map(str::to_owned) else {
                 self.refresh().await?;
                 if self.owner(key).is_none() {
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(self.options.pause).await;
                 }
                 continue;
             };
@@ -102,7 +112,7 @@ impl ClusterClient {
                 Err(error) if error.may_have_happened() => return Err(error),
                 Err(error) => {
                     last = error;
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(self.options.pause).await;
                     let _ = self.refresh().await;
                 }
                 Ok(reply) => {
@@ -118,7 +128,7 @@ impl ClusterClient {
                         }
                         None if is_refusal(&text) => {
                             last = CallError::NotSent { to: address, why: text };
-                            tokio::time::sleep(PAUSE).await;
+                            tokio::time::sleep(self.options.pause).await;
                             let _ = self.refresh().await;
                         }
                         None => return Ok(reply),
@@ -135,6 +145,23 @@ impl ClusterClient {
         let reply = connection.call(args).await?;
         self.connections.insert(address.to_owned(), connection);
         Ok(reply)
+    }
+
+    /// Sends many commands to one node: the replies that came, and the error that kept the others away.
+    pub async fn pipeline_at<A: AsRef<[u8]>>(
+        &mut self,
+        address: &str,
+        commands: &[Vec<A>],
+    ) -> (Vec<Value>, Option<CallError>) {
+        let mut connection = match self.take(address).await {
+            Ok(connection) => connection,
+            Err(error) => return (Vec::new(), Some(error)),
+        };
+        let (replies, error) = connection.pipeline_as_far(commands).await;
+        if error.is_none() {
+            self.connections.insert(address.to_owned(), connection);
+        }
+        (replies, error)
     }
 
     async fn ask<A: AsRef<[u8]>>(&mut self, address: &str, args: &[A]) -> Result<Value, CallError> {
@@ -163,6 +190,7 @@ impl ClusterClient {
 }
 
 /// An error after which the same command may be sent again without doubt: it left no effect.
-fn is_refusal(error: &str) -> bool {
+#[must_use]
+pub fn is_refusal(error: &str) -> bool {
     ["TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN"].iter().any(|prefix| error.starts_with(prefix))
 }

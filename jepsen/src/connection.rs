@@ -19,6 +19,8 @@ pub struct Options {
     pub reply_timeout: Duration,
     /// What a reply may hold.
     pub limits: Limits,
+    /// The pause of a cluster client after a refusal or a failed connection.
+    pub pause: Duration,
     /// Sent by `HELLO 3`; without it the connection stays with RESP2.
     pub resp3: bool,
     /// User and password, if the server wants them.
@@ -32,6 +34,7 @@ impl Default for Options {
             connect_timeout: second,
             reply_timeout: 5 * second,
             limits: Limits::default(),
+            pause: second / 20,
             resp3: false,
             auth: None,
         }
@@ -130,11 +133,34 @@ impl Connection {
         self.exchange(&bytes, commands.len()).await
     }
 
+    /// Sends many commands at once. What comes back are the replies that came, in order, and what went wrong before the
+    /// others did, if any are missing: those commands may or may not have been executed.
+    pub async fn pipeline_as_far<A: AsRef<[u8]>>(
+        &mut self,
+        commands: &[Vec<A>],
+    ) -> (Vec<Value>, Option<CallError>) {
+        let mut bytes = Vec::with_capacity(64 * commands.len());
+        commands.iter().for_each(|args| encode_command(args, &mut bytes));
+        let mut values = Vec::with_capacity(commands.len().min(4096));
+        let error = self.exchange_into(&bytes, commands.len(), &mut values).await.err();
+        (values, error)
+    }
+
     /// Sends bytes as they are, and waits for this many replies. For tests that say strange things.
     pub async fn exchange(&mut self, bytes: &[u8], replies: usize) -> Result<Vec<Value>, CallError> {
+        let mut values = Vec::with_capacity(replies.min(4096));
+        self.exchange_into(bytes, replies, &mut values).await.map(|()| values)
+    }
+
+    async fn exchange_into(
+        &mut self,
+        bytes: &[u8],
+        replies: usize,
+        values: &mut Vec<Value>,
+    ) -> Result<(), CallError> {
         let wait = self.options.reply_timeout;
-        match tokio::time::timeout(wait, self.write_and_read(bytes, replies)).await {
-            Ok(Ok(values)) => Ok(values),
+        match tokio::time::timeout(wait, self.write_and_read(bytes, replies, values)).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(self.unknown(&error.to_string())),
             Err(_late) => Err(self.unknown(&format!("no reply within {wait:?}"))),
         }
@@ -158,8 +184,12 @@ impl Connection {
     }
 
     /// Writes and reads at the same time, so that a pipeline larger than the sockets' buffers cannot get stuck.
-    async fn write_and_read(&mut self, mut bytes: &[u8], replies: usize) -> io::Result<Vec<Value>> {
-        let mut values = Vec::with_capacity(replies.min(4096));
+    async fn write_and_read(
+        &mut self,
+        mut bytes: &[u8],
+        replies: usize,
+        values: &mut Vec<Value>,
+    ) -> io::Result<()> {
         while values.len() < replies {
             if let Some(value) = self.next_decoded()? {
                 match value {
@@ -178,7 +208,7 @@ impl Connection {
                 written = writer.write(bytes), if !bytes.is_empty() => bytes = &bytes[written?..],
             }
         }
-        Ok(values)
+        Ok(())
     }
 
     async fn read_value(&mut self) -> io::Result<Value> {
@@ -242,6 +272,15 @@ mod tests {
         assert_eq!(replies, [Value::Simple("one".into()), Value::Integer(1)]);
         assert_eq!(connection.receive().await.unwrap(), Value::Push(vec![Value::Simple("news".into())]));
         assert_eq!(connection.receive().await.unwrap(), Value::Integer(2));
+    }
+
+    #[tokio::test]
+    async fn the_replies_before_a_cut_are_handed_over_with_the_error() {
+        let address = server(b":1\r\n:2\r\n:", true).await;
+        let mut connection = Connection::open(&address, &Options::default()).await.unwrap();
+        let (replies, error) = connection.pipeline_as_far(&[vec!["A"], vec!["B"], vec!["C"]]).await;
+        assert_eq!(replies, [Value::Integer(1), Value::Integer(2)]);
+        assert!(error.unwrap().may_have_happened());
     }
 
     #[tokio::test]

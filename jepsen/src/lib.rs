@@ -1,7 +1,7 @@
 //! What the project's test tools share: a RESP client that trusts no server, a cluster client that keeps a slot map,
 //! and the history of what clients asked and what they learnt.
 //!
-//! Workloads, faults and checkers grow on this in a later issue. Nothing here is linked into the product.
+//! The program `capstan-jepsen` (`main.rs`) runs workloads under faults with it. Nothing here is linked into the product.
 
 #![forbid(unsafe_code)]
 

@@ -114,3 +114,23 @@ fn wait_is_answered_by_the_acknowledgement_of_a_replica() {
     follower.acked(node.core.log.last().batch.0, 0);
     assert_eq!(waiter.join().expect("answered"), Value::Int(1));
 }
+
+#[test]
+fn what_a_client_has_waited_for_is_answered_when_its_removal_is_in_the_log() {
+    let node = logged();
+    let (mut waiting, mut pushing) = (node.client(), node.client());
+    for round in 0..300 {
+        waiting.send("BLPOP list 0");
+        wait_until("blocked", || node.core.blocking.count() == 1);
+        pushing.send(&format!("RPUSH list {round}"));
+        assert_eq!(waiting.read().expect("served").texts(), ["list", &round.to_string()]);
+        let all = frames(&node);
+        let pops = all.iter().flat_map(Frame::entries).filter(|effect| {
+            let change = effect.as_ref().expect("was sealed here").change;
+            matches!(change, capstan_node::store::Change::ListPop { .. })
+        });
+        assert_eq!(pops.count(), round + 1);
+        assert_eq!(pushing.read(), Ok(Value::Int(1)));
+        wait_until("nobody waits", || node.core.blocking.count() == 0);
+    }
+}

@@ -69,14 +69,16 @@ pub(crate) fn sorted(reply: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
-/// The elements of a flat array, set or push of bulk strings.
+/// The elements of a flat array, set, push or map of bulk strings.
 pub(crate) fn bulks(reply: &[u8]) -> Option<Vec<Vec<u8>>> {
     let head = |rest: &[u8], kinds: &[u8]| -> Option<(usize, usize)> {
         let end = rest.iter().position(|&b| b == b'\n')?;
         kinds.contains(rest.first()?).then_some(())?;
         Some((std::str::from_utf8(&rest[1..end]).ok()?.trim_end().parse().ok()?, end + 1))
     };
-    let (count, mut at) = head(reply, b"*~>")?;
+    let (count, mut at) = head(reply, b"*~>%")?;
+    // A map has a key and a value for each that it counts.
+    let count = if reply.first() == Some(&b'%') { 2 * count } else { count };
     let mut elements = Vec::new();
     for _ in 0..count {
         let (length, used) = head(&reply[at..], b"$")?;

@@ -60,6 +60,7 @@ scripts! {
     expiry_answers_as_in_redis: "expiry.txt";
     databases_answer_as_in_redis: "databases.txt";
     blocking_commands_answer_as_in_redis: "blocking.txt";
+    sort_answers_as_in_redis: "sort.txt";
     transactions_answer_as_in_redis: "transactions.txt";
     wrong_arities_answer_as_in_redis: "arity.txt";
 }

@@ -20,6 +20,8 @@ const STEPS: usize = 40_000;
 fn argument(word: &str, rng: &mut SmallRng) -> Vec<u8> {
     match word {
         "<key>" => format!("key:{}", rng.gen_range(0..12)).into_bytes(),
+        // A BITFIELD that fails makes the string longer and tells no watcher, in Redis (see `exceptions.rs`).
+        "<unwatched>" => format!("unwatched:{}", rng.gen_range(0..3)).into_bytes(),
         "<value>" => value(rng),
         "<int>" => integer(rng).to_string().into_bytes(),
         // Redis' own sum overflows for the lowest numbers: SET i8 saturates to 127 there, and to -128 here.
@@ -159,7 +161,10 @@ const PATTERNS: &[&str] = &[
     "BITCOUNT <key> [<small> <small>|<small> <small> BIT|<small> <small> BYTE|]",
     "BITPOS <key> <bit> [<small>|<small> <small>|<small> <small> BIT|]",
     "BITOP [AND|OR|XOR|NOT] <key> <key> [<key>|]",
-    "BITFIELD <key> [OVERFLOW SAT|OVERFLOW FAIL|OVERFLOW WRAP|] [INCRBY|SET] <type> <small> <field> GET <type> <small>",
+    "BITFIELD <key> [OVERFLOW SAT|OVERFLOW WRAP|] [INCRBY|SET] <type> <small> <field> GET <type> <small>",
+    "BITFIELD <unwatched> OVERFLOW FAIL [INCRBY|SET] <type> <small> <field> GET <type> <small>",
+    "SET <unwatched> <value>",
+    "GET <unwatched>",
     "BITFIELD_RO <key> GET <type> <small>",
     "DEL <key>",
     "DEL <key> <key> <key>",

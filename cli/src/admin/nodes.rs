@@ -1,6 +1,6 @@
 //! `capstan nodes`: every data node, its part, and what it last said to the meta leader.
 
-use super::view::{Role, View};
+use super::view::View;
 use super::{client, view};
 use crate::args::Ask;
 use crate::output::{self, Ended};
@@ -27,8 +27,6 @@ struct Row {
     refused_why: String,
     /// The version of the cluster state that it has reached.
     version: String,
-    /// A replica that has a complete copy of its shard.
-    whole: bool,
     keys: u64,
     memory_bytes: u64,
     clients: u64,
@@ -68,7 +66,6 @@ fn rows(view: &View) -> Vec<Row> {
             lease_left_ms: report.lease_left_ms,
             refused_why: report.refused_why,
             version: report.version.to_string(),
-            whole: view.role(node) == Role::Replica && node.whole,
             keys: report.health.keys,
             memory_bytes: report.health.memory_bytes,
             clients: report.health.clients,

@@ -80,11 +80,13 @@ impl Controller {
         book.tidy(&state, now);
         let ttl_max = self.ttl_max(&state);
         let (over, next_end) = book.over(state.topology(), ttl_max, now);
+        let (young, next_grown) = book.young(state.topology(), now);
         let busy = book.busy();
-        let view = book.view(state.topology(), (&busy, &over), now);
+        let view = book.view(state.topology(), (&busy, &over, &young), now);
         let decisions = planner::plan(&view);
         let deadline = planner::next_deadline(&view);
-        let mut due = Due { next: [next_end, deadline].into_iter().flatten().min(), ..Due::default() };
+        let mut due =
+            Due { next: [next_end, next_grown, deadline].into_iter().flatten().min(), ..Due::default() };
         for decision in decisions {
             self.take_up(mine, book, (decision, ttl_max, now), (&state, &mut due));
         }

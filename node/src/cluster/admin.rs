@@ -36,6 +36,9 @@ pub trait ClusterAdmin: Send + Sync + 'static {
     /// copy of the cluster state has it.
     fn set_setting<'a>(&'a self, name: &'a str, value: &'a str) -> BoxFuture<'a, Result<(), AdminError>>;
 
+    /// Makes this node a replica of a shard. Returns when it is committed and in force here.
+    fn replicate(&self, shard: ShardId) -> BoxFuture<'_, Result<(), AdminError>>;
+
     /// Begins a failover of a shard to this node. Returns when it is committed as begun, not when it is done.
     fn failover(&self, shard: ShardId, kind: FailoverKind) -> BoxFuture<'_, Result<(), AdminError>>;
 }

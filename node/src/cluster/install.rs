@@ -45,7 +45,10 @@ pub async fn run(life: Arc<Life>, mut states: watch::Receiver<Arc<Topology>>) {
         });
         if let (lost, true) = lost {
             tracing::info!(%version, ?lead, lease_ended = lost, "the role of this node has changed");
-            lead.iter().for_each(|lead| life.report.epoch_begins(lead.epoch));
+            lead.iter().for_each(|lead| {
+                life.report.epoch_begins(lead.epoch);
+                life.core.replication.log_is_of(lead.shard);
+            });
         }
         if !take_all(&life, &topology, &role::steps(&before, &duty), &mut receiver).await {
             // Without every lane locked nothing is in force: the lease runs out by itself.

@@ -106,6 +106,11 @@ impl ClusterAdmin for Proposer {
         Box::pin(self.propose(v1::verb::Verb::SetSetting(setting)))
     }
 
+    fn replicate(&self, shard: ShardId) -> BoxFuture<'_, Result<(), AdminError>> {
+        let (node, shard) = (Bytes::copy_from_slice(&self.node.0), Bytes::copy_from_slice(&shard.0));
+        Box::pin(self.propose(v1::verb::Verb::Replicate(v1::ReplicateVerb { node, shard })))
+    }
+
     fn failover(&self, shard: ShardId, kind: FailoverKind) -> BoxFuture<'_, Result<(), AdminError>> {
         let verb = v1::FailoverVerb {
             shard: Bytes::copy_from_slice(&shard.0),

@@ -2,6 +2,7 @@
 //! state; what would change the cluster is refused with the name of the admin verb that does it.
 
 mod failover;
+mod replicate;
 mod rows;
 
 pub use rows::ROWS;
@@ -143,7 +144,6 @@ fn admin_only(_: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let instead = match verb.as_str() {
         "ADDSLOTS" | "ADDSLOTSRANGE" => "the meta group gives slots to shards: use 'capstan add-slots'",
         "MEET" => "nodes register with the meta group and join by 'capstan join'",
-        "REPLICATE" => "a node becomes a replica by 'capstan join --shard'",
         "BUMPEPOCH" | "SET-CONFIG-EPOCH" => "the meta group hands out config epochs, each once",
         _ => "the meta group decides it, and this version of 'capstan' has no verb for it yet",
     };

@@ -19,14 +19,15 @@ const LOOKS: u64 = 10;
 
 /// What to show.
 pub(super) struct Options<'a> {
+    cursor: Cursor,
     pattern: Option<&'a [u8]>,
     count: u64,
 }
 
 impl<'a> Options<'a> {
     /// Reads MATCH and COUNT from the third argument on.
-    pub(super) fn read(args: Args<'a>) -> Result<Self, Error> {
-        let mut options = Self { pattern: None, count: COUNT_DEFAULT };
+    pub(super) fn read(args: Args<'a>, cursor: Cursor) -> Result<Self, Error> {
+        let mut options = Self { cursor, pattern: None, count: COUNT_DEFAULT };
         for i in (3..args.len()).step_by(2) {
             if i + 1 < args.len() && args.is(i, "COUNT") {
                 options.count = match args.int(i + 1)? {
@@ -59,23 +60,21 @@ pub(super) fn nothing(out: &mut Reply) {
     out.array(0);
 }
 
-/// Shows a portion: `name` is what the pattern is compared with, `show` writes an element as `bulks` bulk strings.
+/// Shows a portion: `name` is what the pattern is compared with, `show` writes an element and says as how
+/// many bulk strings.
 pub(super) fn portion<P: Places>(
     out: &mut Reply,
     places: &P,
-    cursor: Cursor,
     options: &Options<'_>,
-    bulks: usize,
     mut name: impl FnMut(&P::Item<'_>, &mut dyn FnMut(&[u8])),
-    mut show: impl FnMut(P::Item<'_>, &mut Reply),
+    mut show: impl FnMut(P::Item<'_>, &mut Reply) -> usize,
 ) {
     let (mut shown, mut written) = (0, Reply::over(Vec::new(), out.resp()));
-    let next = walk(places, cursor, options.count, |item| {
+    let next = walk(places, options.cursor, options.count, |item| {
         let mut admitted = false;
         name(&item, &mut |text| admitted = options.admits(text));
         if admitted {
-            show(item, &mut written);
-            shown += bulks;
+            shown += show(item, &mut written);
         }
     });
     out.array(2);

@@ -27,6 +27,7 @@ pub mod limits;
 pub mod list;
 pub mod lookup;
 mod patience;
+pub mod replication;
 mod sample;
 pub mod server;
 pub mod set;

@@ -6,7 +6,7 @@ use capstan_proto::env::Random;
 use std::collections::BTreeSet;
 
 /// One command shows no more elements than this (I12); only a negative count can ask for more than there are.
-const SHOWN_MAX: u64 = 1 << 27;
+const SHOWN_MAX: u64 = 1 << 24;
 
 /// How many random elements a command asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

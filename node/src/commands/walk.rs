@@ -173,6 +173,8 @@ const COLLECTIONS: &[(&str, &[&str])] = &[
     ("smembers", &["SMEMBERS ints"]),
     ("smismember", &["SMISMEMBER ints 1 9"]),
     ("smove", &["SMOVE {t}set {t}other a", "SMOVE {t}one {t}fresh a"]),
+    ("sort", &["SORT ints STORE fresh", "SORT {t}list ALPHA DESC STORE {t}list"]),
+    ("sort_ro", &["SORT_RO ints DESC"]),
     ("spop", &["SPOP ints", "SPOP ints 2", "SPOP ints 9", "SPOP {t}one"]),
     ("srandmember", &["SRANDMEMBER ints", "SRANDMEMBER ints -4"]),
     ("srem", &["SREM ints 1 9", "SREM {t}one a"]),

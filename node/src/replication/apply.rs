@@ -53,10 +53,9 @@ pub fn effects(lanes: &Lanes, body: &[u8], at: &mut usize) -> Result<(), Stop> {
                     stale.insert(lanes.enter(item.lane).map_err(Stop::Busy)?)
                 }
             };
-            match item.effect.change {
-                // It belongs to a copy that is not ours.
-                Change::Marker { .. } => {}
-                _ => lane.apply_hashed(item.hash, &item.effect),
+            // A marker belongs to a copy that is not ours.
+            if !matches!(item.effect.change, Change::Marker { .. }) {
+                lane.apply_hashed(item.hash, &item.effect);
             }
             *at = item.end;
         }

@@ -114,9 +114,12 @@ impl Copying {
     fn effects(&mut self, frame: &Frame) -> Result<(), LinkError> {
         for effect in frame.entries() {
             let effect = effect?;
-            match effect.change {
-                Change::Marker { copy, piece } if copy == self.copy => self.take_in(piece)?,
-                _ => self.shadow.apply(&effect),
+            if let Change::Marker { copy, piece } = effect.change {
+                if copy == self.copy {
+                    self.take_in(piece)?;
+                }
+            } else {
+                self.shadow.apply(&effect);
             }
         }
         Ok(())

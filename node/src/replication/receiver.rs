@@ -96,6 +96,11 @@ impl Receiver {
     #[must_use]
     pub fn start(core: &Arc<NodeCore>, shard: ShardId, primary: NodeId, epoch: ShardEpoch) -> Self {
         let target = Target { shard, primary, epoch };
+        if core.replication.log_is_of(shard) {
+            tracing::info!(%shard, "this node replicates another shard now: its log begins anew");
+            core.log.start_over(Position::default(), Vec::new());
+            core.report.set_whole_of(None);
+        }
         let (stop, stopped) = watch::channel(false);
         let task = core.replication.spawn(run(Arc::clone(core), target, stopped));
         Self { target, stop, task }
@@ -233,7 +238,7 @@ impl Link<'_> {
 
     /// Everything that is complete in what was read.
     async fn take_in(&mut self) -> Result<(), LinkError> {
-        while let Some(received) = self.inbox.next()? {
+        while let Some(received) = self.inbox.pop()? {
             self.intake.take(received).await?;
         }
         let now = self.core.env.clock.boot();

@@ -110,7 +110,7 @@ async fn first_words(read: &mut ReadHalf<Stream>, inbox: &mut Inbox) -> Result<H
         if read.read_buf(inbox.room()).await? == 0 {
             return Err(SessionError::Closed);
         }
-        match inbox.next()? {
+        match inbox.pop()? {
             None => {}
             Some(Received::Message(Message::Hello(hello))) => return Ok(hello),
             Some(Received::Message(_) | Received::Frame(_)) => return Err(WireError::Foreign.into()),
@@ -135,7 +135,7 @@ impl Session<'_> {
     async fn listen(&self, mut read: ReadHalf<Stream>, mut inbox: Inbox, mut view: Arc<View>) -> Endless {
         loop {
             let mut newest = None;
-            while let Some(received) = inbox.next()? {
+            while let Some(received) = inbox.pop()? {
                 match received {
                     Received::Message(Message::Ack(ack)) => newest = Some(ack),
                     Received::Message(_) | Received::Frame(_) => return Err(SessionError::SecondHello),

@@ -8,12 +8,14 @@
 use super::WINDOW;
 use super::session::{Session, SessionError};
 use super::wire::{Answer, Message, Piece, Start};
+use crate::cluster::life::Offload;
 use crate::store::Lane;
 use crate::store::slot_stream::{self, Budget, Place, Taken};
 use capstan_proto::env::Boot;
 use capstan_proto::ids::Position;
 use capstan_proto::rules::Rule;
 use capstan_proto::slot::Slot;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -79,20 +81,30 @@ impl Session<'_> {
 
     /// Takes a lane's next piece and marks it under the same hold (►21).
     async fn take(&self, number: usize, place: &mut Place, progress: &Progress) -> Option<Taken> {
+        let mark = (progress.copy, progress.pieces);
         let under_hold = self.core.env.rules.on(Rule::MarkerBeginsCopy);
-        let taken = self.hold(number, |lane| {
-            let taken = slot_stream::take(lane, place, Budget::OF_A_HOLD)?;
-            if under_hold {
-                mark(lane, progress);
-            }
-            Some(taken)
-        });
-        let taken = taken.await?;
+        let of_hold = under_hold.then_some(mark);
+        let taken = self.hold(number, |lane| take_marked(lane, place, Budget::OF_A_HOLD, of_hold)).await?;
+        let taken = if taken.is_empty() { self.take_long(number, place, of_hold).await? } else { taken };
         if !under_hold {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            self.hold(number, |lane| mark(lane, progress)).await;
+            self.hold(number, |lane| put_mark(lane, mark)).await;
         }
         Some(taken)
+    }
+
+    /// As [`Self::take`], where a collection comes that takes long: off the workers, and others wait for their turn.
+    async fn take_long(&self, number: usize, place: &mut Place, mark: Option<Mark>) -> Option<Taken> {
+        let (lanes, mut there) = (Arc::clone(&self.core.lanes), *place);
+        let taking = Offload::of(&self.core.env).run(move || {
+            let mut lane = lanes.lock_long(number);
+            let taken = take_marked(&mut lane, &mut there, Budget::OF_A_LONG_HOLD, mark);
+            drop(lane);
+            (taken, there)
+        });
+        let (taken, reached) = taking.await?;
+        *place = reached;
+        taken
     }
 
     /// Holds a lane for a moment, once no long command does.
@@ -155,8 +167,20 @@ impl Session<'_> {
     }
 }
 
-fn mark(lane: &mut Lane, progress: &Progress) {
+/// A copy and one of its pieces.
+type Mark = (u64, u64);
+
+/// Takes a piece, and marks it if there is something in it.
+fn take_marked(lane: &mut Lane, place: &mut Place, budget: Budget, mark: Option<Mark>) -> Option<Taken> {
+    let taken = slot_stream::take(lane, place, budget)?;
+    if let Some(mark) = mark.filter(|_| !taken.is_empty()) {
+        put_mark(lane, mark);
+    }
+    Some(taken)
+}
+
+fn put_mark(lane: &mut Lane, (copy, piece): Mark) {
     // Any slot of the lane will do: a piece belongs to its lane.
     let slot = lane.slot_at(0).map_or_else(|| Slot::of_key(b""), |(slot, _)| slot);
-    lane.mark(slot, progress.copy, progress.pieces);
+    lane.mark(slot, copy, piece);
 }

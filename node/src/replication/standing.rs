@@ -4,7 +4,7 @@ use super::receiver::LinkError;
 use crate::core::NodeCore;
 use capstan_proto::auth::Secret;
 use capstan_proto::env::Boot;
-use capstan_proto::ids::NodeId;
+use capstan_proto::ids::{NodeId, ShardId};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -54,6 +54,7 @@ pub struct Replication {
     /// The port on which peers are listened to, once it is bound.
     pub peer_port: OnceLock<u16>,
     link: Mutex<Link>,
+    log_of: Mutex<Option<ShardId>>,
     served: Mutex<BTreeMap<NodeId, Serving>>,
     /// Whole copies begun as a primary.
     pub copies: AtomicU64,
@@ -89,6 +90,11 @@ impl Replication {
             Some(runtime) => runtime.spawn(task),
             None => tokio::spawn(task),
         }
+    }
+
+    /// This node's log is that of a shard from now on. Says whether it was another's: then its positions mean nothing.
+    pub fn log_is_of(&self, shard: ShardId) -> bool {
+        self.log_of.lock().replace(shard).is_some_and(|before| before != shard)
     }
 
     /// The link of a replica.

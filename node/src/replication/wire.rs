@@ -345,7 +345,7 @@ impl Inbox {
     }
 
     /// The next message or frame, if all of it has come.
-    pub fn next(&mut self) -> Result<Option<Received>, WireError> {
+    pub fn pop(&mut self) -> Result<Option<Received>, WireError> {
         self.lacks = 0;
         let Some(prefix) = self.bytes.first_chunk::<PREFIX>() else { return Ok(None) };
         if prefix[..2] != [VERSION, MAGIC] {

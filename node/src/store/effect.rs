@@ -421,4 +421,6 @@ fn swap_db(lane: &mut Lane, a: u8, b: u8) {
 }
 
 #[cfg(test)]
+mod collection_tests;
+#[cfg(test)]
 mod tests;

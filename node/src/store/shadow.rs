@@ -75,7 +75,8 @@ impl Shadow {
         }
         while !effects.is_empty() {
             let (effect, rest) = codec::decode(effects)?;
-            self.keys += u64::from(matches!(effect.change, Change::Set { .. }));
+            // A piece begins each string by its value, each collection by deleting what there may be.
+            self.keys += u64::from(matches!(effect.change, Change::Set { .. } | Change::Delete));
             self.lane(effect.slot).apply(&effect);
             effects = rest;
         }

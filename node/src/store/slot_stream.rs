@@ -13,6 +13,7 @@ use super::codec;
 use super::effect::{Change, Effect};
 use super::lane::{Lane, SlotTable};
 use super::raw::Entry;
+use super::rebuild;
 use capstan_proto::slot::Slot;
 
 /// How much is done while a lane is held. Some 100 to 200 us of misses, or 20 us of copying.
@@ -22,13 +23,18 @@ pub struct Budget {
     pub bytes: usize,
     /// Buckets and slots that are looked at.
     pub steps: usize,
+    /// A collection that occupies more is left for a hold of its own.
+    pub collection: usize,
 }
 
 impl Budget {
     /// One hold's worth.
-    pub const OF_A_HOLD: Self = Self { bytes: 128 * 1024, steps: 1024 };
+    pub const OF_A_HOLD: Self = Self { bytes: 128 * 1024, steps: 1024, collection: 1 << 20 };
+    /// One hold's worth for who may hold a lane for long: a collection of any size is taken whole. Its elements change
+    /// their places, so it cannot be taken in parts between which others have the lane.
+    pub const OF_A_LONG_HOLD: Self = Self { collection: usize::MAX, ..Self::OF_A_HOLD };
     /// A slot that would never end otherwise.
-    const ALL: Self = Self { bytes: usize::MAX, steps: usize::MAX };
+    const ALL: Self = Self { bytes: usize::MAX, steps: usize::MAX, collection: usize::MAX };
 }
 
 /// A slot that begins for the so-manieth time is taken in one hold. A table of a million keys doubles ten times.
@@ -62,6 +68,16 @@ pub struct Taken {
     pub effects: Vec<u8>,
     /// How many keys it begins.
     pub keys: u64,
+    /// It ends before a collection that wants [`Budget::OF_A_LONG_HOLD`].
+    pub meets_large: bool,
+}
+
+impl Taken {
+    /// Whether nothing was taken, because a large collection comes first.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.begins.is_empty() && self.effects.is_empty()
+    }
 }
 
 /// Takes the next piece. `None` when the lane has no more.
@@ -90,7 +106,7 @@ pub fn take(lane: &Lane, place: &mut Place, budget: Budget) -> Option<Taken> {
             None => *place = Place { slot: place.slot + 1, ..Place::default() },
         }
     }
-    if taken.begins.is_empty() && taken.effects.is_empty() { None } else { Some(taken) }
+    (!taken.is_empty()).then_some(taken)
 }
 
 /// Copies from a place in a slot on. Says where it stopped, unless it reached the end.
@@ -108,6 +124,10 @@ fn take_slot(
         }
         left.steps -= 1;
         if let Some(entry) = table.table().get_bucket(within.bucket) {
+            if entry.object().is_some() && entry.allocated() > left.collection {
+                taken.meets_large = true;
+                return Some(within);
+            }
             let room = left.bytes - taken.effects.len();
             if let Some(offset) = take_entry(slot, entry, within.offset, room, taken) {
                 return Some(Within { offset, ..within });
@@ -118,9 +138,19 @@ fn take_slot(
     None
 }
 
-/// Copies an entry from an offset of its value on; says where it stopped, unless that is its end. An entry that has
+/// Copies a collection whole, or a string from an offset of its value on; says where it stopped, unless that is its end. An entry that has
 /// taken the place of the one that was begun here is in the log whole, so a part of it does no harm.
 fn take_entry(slot: Slot, entry: &Entry, from: usize, room: usize, taken: &mut Taken) -> Option<usize> {
+    let mut put = |change: Change<'_>| {
+        codec::encode(&Effect { slot, db: entry.db(), key: entry.key(), change }, &mut taken.effects);
+    };
+    if entry.object().is_some() {
+        // What the log has built up of it so far is replaced, not added to.
+        put(Change::Delete);
+        rebuild::all(entry, put);
+        taken.keys += 1;
+        return None;
+    }
     let value = entry.value();
     let end = value.len().min(from.saturating_add(room.max(1)));
     let change = match value.get(from..end) {
@@ -128,8 +158,8 @@ fn take_entry(slot: Slot, entry: &Entry, from: usize, room: usize, taken: &mut T
         Some(bytes) if !bytes.is_empty() => Change::Write { offset: from as u32, bytes },
         Some(_) | None => return None,
     };
+    put(change);
     taken.keys += u64::from(from == 0);
-    codec::encode(&Effect { slot, db: entry.db(), key: entry.key(), change }, &mut taken.effects);
     (end < value.len()).then_some(end)
 }
 
@@ -137,12 +167,14 @@ fn take_entry(slot: Slot, entry: &Entry, from: usize, room: usize, taken: &mut T
 mod tests {
     use super::*;
     use crate::store::lanes::Lanes;
+    use crate::store::object::{End, Kind};
     use crate::store::shadow::Shadow;
     use capstan_proto::env::UnixMs;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, VecDeque};
 
-    type Contents = BTreeMap<(u8, Vec<u8>), (Vec<u8>, Option<UnixMs>)>;
+    /// What each key is rebuilt from.
+    type Contents = BTreeMap<(u8, Vec<u8>), (Vec<String>, Option<UnixMs>)>;
 
     fn contents(lanes: &Lanes) -> Contents {
         let mut found = Contents::new();
@@ -150,7 +182,12 @@ mod tests {
             let lane = lanes.lock(number);
             for entry in lane.slots().flat_map(|(_, table)| table.entries()) {
                 let place = (entry.db(), entry.key().to_vec());
-                found.insert(place, (entry.value().to_vec(), entry.expires()));
+                let mut changes = Vec::new();
+                rebuild::all(entry, |change| changes.push(format!("{change:?}")));
+                if entry.kind() != Kind::List {
+                    changes.sort();
+                }
+                found.insert(place, (changes, entry.expires()));
             }
         }
         found
@@ -165,8 +202,12 @@ mod tests {
     fn write(lanes: &Lanes, key: u16, what: u8, len: usize) {
         let name = format!("{{{}}}{key}", key % 3);
         let value = vec![what; len];
-        match what % 5 {
-            0 => apply(lanes, name.as_bytes(), Change::Delete),
+        match what % 10 {
+            6 => apply(lanes, name.as_bytes(), Change::HashSet { field: &value[..len % 30], value: &value }),
+            7 => apply(lanes, name.as_bytes(), Change::ListPush { end: End::Left, value: &value }),
+            8 => apply(lanes, name.as_bytes(), Change::ListInsert { index: len as u32 % 7, value: &value }),
+            9 => apply(lanes, name.as_bytes(), Change::SetAdd { member: &value }),
+            0 | 5 => apply(lanes, name.as_bytes(), Change::Delete),
             1 => apply(lanes, name.as_bytes(), Change::Write { offset: 700, bytes: &value }),
             2 => apply(lanes, name.as_bytes(), Change::Expire { at: Some(UnixMs(u64::from(what))) }),
             _ => apply(lanes, name.as_bytes(), Change::Set { value: &value, expires: None }),
@@ -188,7 +229,7 @@ mod tests {
     fn copy(source: &Lanes, target: &Lanes, mut writes: impl Iterator<Item = Write>, marking: Marking) {
         let mut shadow = Shadow::of(target);
         let mut waiting: VecDeque<Taken> = VecDeque::new();
-        let budget = Budget { bytes: 300, steps: 20 };
+        let budget = Budget { bytes: 300, steps: 20, collection: 400 };
         let mut piece = 0;
         let mut follow = |lane: &mut Lane, waiting: &mut VecDeque<Taken>| {
             let log = std::mem::take(lane.pending_log().turn());
@@ -209,7 +250,14 @@ mod tests {
             let mut place = Place::default();
             loop {
                 let mut lane = source.lock(number);
-                let Some(taken) = take(&lane, &mut place, budget) else { break };
+                let Some(mut taken) = take(&lane, &mut place, budget) else { break };
+                if taken.is_empty() {
+                    let Some(large) = take(&lane, &mut place, Budget { collection: usize::MAX, ..budget })
+                    else {
+                        break;
+                    };
+                    taken = large;
+                }
                 let slot = Slot::new(number as u16).expect("a lane's first slot");
                 if marking == Marking::UnderTheHold {
                     lane.mark(slot, 1, piece);
@@ -283,7 +331,9 @@ mod tests {
         let mut place = Place::default();
         let number = source.of(Slot::of_key(b"{1}"));
         let mut holds = 0;
-        while take(&source.lock(number), &mut place, Budget { bytes: 300, steps: 20 }).is_some() {
+        while take(&source.lock(number), &mut place, Budget { bytes: 300, steps: 20, collection: 400 })
+            .is_some()
+        {
             holds += 1;
             // Whatever was reached, the tables have moved.
             let mut lane = source.lock(number);

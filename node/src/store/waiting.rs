@@ -7,11 +7,14 @@ use capstan_proto::slot::Slot;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// The queues of a lane, by database and key.
+/// Who waits, by database and key.
+type Queues = HashMap<(u8, Box<[u8]>), VecDeque<Arc<Waiter>>>;
+
+/// The queues of a lane.
 #[derive(Debug, Default)]
 pub struct Waiting {
     /// Nothing while nobody waits: then a push costs one comparison.
-    by_key: Option<Box<HashMap<(u8, Box<[u8]>), VecDeque<Arc<Waiter>>>>>,
+    by_key: Option<Box<Queues>>,
 }
 
 /// A key that somebody waits for, and that has been pushed to.

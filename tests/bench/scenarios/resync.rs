@@ -100,7 +100,7 @@ fn rows(plan: Plan, copies: &[Vec<Copied>; 2]) -> Vec<Row> {
         |pick: fn(&Copied) -> f64| copies.each_ref().map(|all| all.iter().map(pick).collect::<Vec<_>>());
     let worst = |all: &[f64]| all.iter().copied().fold(0.0, f64::max);
     let row = |what: &str, unit, [capstan, redis]: [Vec<f64>; 2], result, bound, notes| Row {
-        name: format!("{what}, {} keys", plan.keys),
+        name: what.to_owned(),
         unit,
         result,
         bound: Some(bound),
@@ -128,16 +128,16 @@ fn rows(plan: Plan, copies: &[Vec<Copied>; 2]) -> Vec<Row> {
     let worst_memory = worst(&memory[0]);
     vec![
         row(
-            "whole copy",
+            &format!("copy of {} keys", plan.keys),
             "s from the replica's death until it is whole",
             seconds,
             ratio_seconds,
             1.0,
             vec![],
         ),
-        row("clients meanwhile", "us, p99 of the primary's clients", p99, ratio_p99, 1.0, latencies),
+        row("p99 during the copy", "us, of the primary's clients", p99, ratio_p99, 1.0, latencies),
         row(
-            "source's memory",
+            "memory during the copy",
             "of what it had before, at its peak",
             memory,
             worst_memory,

@@ -234,6 +234,7 @@ static SUBCOMMANDS: &[Spec] = &[
         arity: 3,
         summary: "Configure a node as replica of a master node.",
         args: NODE_ID,
+        run: super::replicate::run,
         ..CHANGE
     },
     Spec {

@@ -72,7 +72,6 @@ fn a_verb_that_changes_the_cluster_names_what_does_it_here() {
     for (words, verb) in [
         ("cluster addslots 1 2", "capstan add-slots"),
         ("cluster meet 127.0.0.1 7001", "capstan join"),
-        ("cluster replicate abc", "capstan join --shard"),
         ("cluster forget abc", "the meta group decides it"),
         ("cluster setslot 1 stable", "the meta group decides it"),
         ("cluster reset", "the meta group decides it"),

@@ -48,17 +48,16 @@ pub(super) fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         iterate::nothing(ctx.out);
         return Ok(());
     };
-    let options = iterate::Options::read(args)?;
+    let options = iterate::Options::read(args, cursor)?;
     iterate::portion(
         ctx.out,
         hash,
-        cursor,
         &options,
-        2,
         |pair, name| name(pair.0),
         |(field, value), out| {
             out.bulk(field);
             out.bulk(value);
+            2
         },
     );
     Ok(())

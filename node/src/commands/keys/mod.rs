@@ -11,7 +11,10 @@ mod scan;
 #[cfg(test)]
 mod scan_tests;
 mod single;
+mod sort;
+mod sort_rows;
 mod whole;
 
 pub use expiry_rows::ROWS as EXPIRY_ROWS;
 pub use rows::ROWS;
+pub use sort_rows::ROWS as SORT_ROWS;

@@ -69,16 +69,15 @@ pub(super) fn sscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         iterate::nothing(ctx.out);
         return Ok(());
     };
-    let options = iterate::Options::read(args)?;
+    let options = iterate::Options::read(args, cursor)?;
     iterate::portion(
         ctx.out,
         set,
-        cursor,
         &options,
-        1,
         |member, name| name(member),
         |member, out| {
             out.bulk(&member);
+            1
         },
     );
     Ok(())

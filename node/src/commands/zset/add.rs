@@ -50,7 +50,7 @@ impl Options {
         if only_new && only_present {
             return Err(Error::err("XX and NX options at the same time are not compatible"));
         }
-        if (only_greater && only_new) || (only_less && only_new) || (only_greater && only_less) {
+        if (only_new && (only_greater || only_less)) || (only_greater && only_less) {
             return Err(Error::err("GT, LT, and/or NX options at the same time are not compatible"));
         }
         if self.increments && elements > 1 {

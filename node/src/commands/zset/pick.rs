@@ -42,17 +42,16 @@ pub(super) fn zscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         iterate::nothing(ctx.out);
         return Ok(());
     };
-    let options = iterate::Options::read(args)?;
+    let options = iterate::Options::read(args, cursor)?;
     iterate::portion(
         ctx.out,
         zset,
-        cursor,
         &options,
-        2,
         |one, name| name(one.0),
         |(member, score), out| {
             out.bulk(member);
             out.bulk(&double::text(score.value()));
+            2
         },
     );
     Ok(())

@@ -5,7 +5,6 @@ use crate::store::{Change, NodeWide};
 use capstan_proto::rules::{Rule, Rules};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 const BACKLOG: u64 = 64 << 20;
 
@@ -17,7 +16,7 @@ fn load(
     seed: u64,
 ) -> tokio::task::JoinHandle<u64> {
     let (core, stop) = (core.clone(), stop.clone());
-    tokio::task::spawn_blocking(move || {
+    tokio::spawn(async move {
         let (mut dice, mut count) = (Dice::of(seed), 0);
         while !stop.load(Ordering::Relaxed) {
             let key = format!("key{}", dice.below(keys));
@@ -28,9 +27,8 @@ fn load(
                 _ => set(&core, &key, &value),
             }
             count += 1;
-            if count % 64 == 0 {
-                // About as much as clients do, so that a test on two cores ends.
-                std::thread::sleep(Duration::from_micros(300));
+            if count % 16 == 0 {
+                tokio::task::yield_now().await;
             }
         }
         count
@@ -170,13 +168,13 @@ async fn a_value_larger_than_a_hold_is_copied_in_parts_while_it_changes() {
     shard.core(2).log.start_over(Default::default(), Vec::new());
     let (core, stop) = (shard.core(1).clone(), Arc::new(AtomicBool::new(false)));
     let stopped = stop.clone();
-    let writing = tokio::task::spawn_blocking(move || {
+    let writing = tokio::spawn(async move {
         let mut dice = Dice::of(5);
         while !stopped.load(Ordering::Relaxed) {
             let offset = dice.below(7 << 20) as u32;
             let bytes = dice.below(u64::MAX).to_le_bytes();
             apply(&core, b"large", Change::Write { offset, bytes: &bytes });
-            std::thread::sleep(Duration::from_micros(100));
+            tokio::task::yield_now().await;
         }
     });
     shard.promote(1, 2).await;

@@ -206,3 +206,19 @@ async fn a_primary_of_an_older_epoch_is_not_followed_and_its_replica_is_not_coun
     until("the old primary has no followers", || shard.core(1).log.followers().is_empty()).await;
     shard.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_positions_of_another_shard_mean_nothing() {
+    let mut shard = Shard::start(1, BACKLOG, Rules::ALL).await;
+    set(shard.core(1), "key", b"value");
+    shard.level(1, 2).await;
+    let receiver = shard.nodes[1].receiver.take().expect("it follows");
+    receiver.stop_and_join().await;
+    let core = shard.core(2);
+    // By chance both shards can have a batch of this epoch and number.
+    assert_ne!(core.log.last(), Position::default());
+    let elsewhere = super::super::Receiver::start(core, ShardId([0xb2; 20]), node(1), ShardEpoch(1));
+    assert_eq!((core.log.last(), core.report.told().whole_of), (Position::default(), None));
+    elsewhere.stop_and_join().await;
+    shard.stop().await;
+}

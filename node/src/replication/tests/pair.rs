@@ -7,7 +7,8 @@ use crate::config::Config;
 use crate::config::load::load;
 use crate::core::NodeCore;
 use crate::log::{Wanted, batcher};
-use crate::store::{Change, Effect, NodeWide};
+use crate::store::object::{End, Kind};
+use crate::store::{Change, Effect, NodeWide, rebuild};
 use capstan_proto::auth::Secret;
 use capstan_proto::env::{BoxFuture, Env, Listener, Net, RealNet, Stream, UnixMs};
 use capstan_proto::ids::{
@@ -224,7 +225,8 @@ pub(super) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     assert!(limit.await.is_ok(), "not within a minute: {what}");
 }
 
-pub(super) type Contents = BTreeMap<(u8, Vec<u8>), (Vec<u8>, Option<UnixMs>)>;
+/// What each key is rebuilt from.
+pub(super) type Contents = BTreeMap<(u8, Vec<u8>), (Vec<String>, Option<UnixMs>)>;
 
 /// Every key with its value and expiry.
 pub(super) fn contents(core: &NodeCore) -> Contents {
@@ -233,7 +235,12 @@ pub(super) fn contents(core: &NodeCore) -> Contents {
         let lane = core.lanes.lock(number);
         for entry in lane.slots().flat_map(|(_, table)| table.entries()) {
             let place = (entry.db(), entry.key().to_vec());
-            found.insert(place, (entry.value().to_vec(), entry.expires()));
+            let mut changes = Vec::new();
+            rebuild::all(entry, |change| changes.push(format!("{change:?}")));
+            if entry.kind() != Kind::List {
+                changes.sort();
+            }
+            found.insert(place, (changes, entry.expires()));
         }
     }
     found
@@ -308,6 +315,10 @@ pub(super) fn change(core: &NodeCore, dice: &mut Dice, keys: u64) {
             let offset = dice.below(200) as u32;
             apply(core, key.as_bytes(), Change::Write { offset, bytes: &value });
         }
+        n if n % 8 == 5 => {
+            apply(core, key.as_bytes(), Change::HashSet { field: &value[..value.len() / 2], value: &value })
+        }
+        n if n % 8 == 6 => apply(core, key.as_bytes(), Change::ListPush { end: End::Left, value: &value }),
         n if n % 512 == 4 => {
             let large = vec![1; 200_000 + dice.below(400_000) as usize];
             apply(core, key.as_bytes(), Change::Set { value: &large, expires: None });

@@ -53,7 +53,7 @@ fn read_all(side: Side, bytes: &[u8], step: usize) -> Result<Vec<Received>, Wire
     let mut read = Vec::new();
     for chunk in bytes.chunks(step.max(1)) {
         inbox.room().extend_from_slice(chunk);
-        while let Some(received) = inbox.next()? {
+        while let Some(received) = inbox.pop()? {
             read.push(received);
         }
     }
@@ -98,14 +98,14 @@ fn a_header_that_promises_four_gigabytes_reserves_at_most_one_megabyte() {
     let mut inbox = Inbox::new(Side::Replica);
     let header = [&[VERSION, MAGIC][..], &KIND_PIECE.to_le_bytes(), &u32::MAX.to_le_bytes()].concat();
     inbox.room().extend_from_slice(&header);
-    assert_eq!(inbox.next(), Ok(None));
+    assert_eq!(inbox.pop(), Ok(None));
     assert!(inbox.room().capacity() <= RESERVE_MAX + READ, "{}", inbox.room().capacity());
     // And the side that is dialled takes nothing of the sort.
     let mut inbox = Inbox::new(Side::Primary);
     let header = [&[VERSION, MAGIC][..], &KIND_HELLO.to_le_bytes(), &u32::MAX.to_le_bytes()].concat();
     inbox.room().extend_from_slice(&header);
     let length = u32::MAX as usize;
-    assert_eq!(inbox.next(), Err(WireError::TooLong { kind: KIND_HELLO, length }));
+    assert_eq!(inbox.pop(), Err(WireError::TooLong { kind: KIND_HELLO, length }));
     assert!(inbox.room().capacity() <= 4096);
 }
 
@@ -140,7 +140,7 @@ proptest! {
         let mut inbox = Inbox::new(side);
         for chunk in bytes.chunks(step) {
             inbox.room().extend_from_slice(chunk);
-            let read = inbox.next();
+            let read = inbox.pop();
             prop_assert!(inbox.room().capacity() <= RESERVE_MAX + 2 * READ);
             if read.is_err() { break; }
         }

@@ -70,6 +70,9 @@ pub enum Object {
     Zset(Zset),
 }
 
+/// Every collection pays this, however small it is.
+const _: () = assert!(size_of::<Object>() <= 32);
+
 impl Object {
     /// Its type.
     #[must_use]

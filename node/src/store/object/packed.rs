@@ -1,8 +1,10 @@
 //! A sequence of byte strings in one buffer, to be walked in both directions: the small form of every collection, and
 //! the chunks of a long list.
 //!
-//! An element is `head | bytes | tail`: head is the length in LEB128, tail is the same backwards, so that the last
-//! element is found without walking the others. The buffer is at most a quarter larger than what it holds.
+//! The buffer begins with the number of elements, four bytes, unless it is empty; kept there, it costs small collections
+//! nothing beside the buffer. An element is `head | bytes | tail`: head is the length in LEB128, tail is the same
+//! backwards, so that the last element is found without walking the others. The buffer is at most a quarter larger than
+//! what it holds. Offsets are counted from the first element.
 
 use crate::store::raw::class;
 
@@ -10,8 +12,10 @@ use crate::store::raw::class;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Packed {
     bytes: Vec<u8>,
-    len: u32,
 }
+
+/// What the number of elements takes.
+const COUNT: usize = size_of::<u32>();
 
 /// How many bytes a length takes.
 const fn width(len: usize) -> usize {
@@ -33,20 +37,25 @@ pub const fn span(len: usize) -> usize {
 impl Packed {
     /// How many elements there are.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.len as usize
+    pub fn len(&self) -> usize {
+        self.bytes.first_chunk().map_or(0, |count| u32::from_le_bytes(*count) as usize)
     }
 
     /// Whether there are none.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// What the elements take.
     #[must_use]
     pub const fn size(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len().saturating_sub(COUNT)
+    }
+
+    /// The elements' bytes.
+    fn data(&self) -> &[u8] {
+        self.bytes.get(COUNT..).unwrap_or_default()
     }
 
     /// What the buffer occupies.
@@ -58,13 +67,13 @@ impl Packed {
     /// The elements, from either end.
     #[must_use]
     pub fn iter(&self) -> Iter<'_> {
-        Iter { packed: self, front: 0, back: self.bytes.len() }
+        Iter { packed: self, front: 0, back: self.size() }
     }
 
     /// The elements from the one on that begins at `at`.
     #[must_use]
     pub const fn iter_at(&self, at: usize) -> Iter<'_> {
-        Iter { packed: self, front: at, back: self.bytes.len() }
+        Iter { packed: self, front: at, back: self.size() }
     }
 
     /// The elements before the one that begins at `at`.
@@ -76,9 +85,10 @@ impl Packed {
     /// The element that begins at `at`, and where the next one does.
     #[must_use]
     pub fn read(&self, at: usize) -> Option<(&[u8], usize)> {
+        let data = self.data();
         let (mut len, mut shift, mut from) = (0usize, 0, at);
         loop {
-            let byte = *self.bytes.get(from)?;
+            let byte = *data.get(from)?;
             len |= usize::from(byte & 0x7f) << shift;
             (shift, from) = (shift + 7, from + 1);
             if byte & 0x80 == 0 {
@@ -86,16 +96,17 @@ impl Packed {
             }
         }
         let next = from + len + (from - at);
-        Some((self.bytes.get(from..from + len)?, next))
+        Some((data.get(from..from + len)?, next))
     }
 
     /// The element that ends before `end`, and where it begins.
     #[must_use]
     pub fn read_back(&self, end: usize) -> Option<(&[u8], usize)> {
+        let data = self.data();
         let (mut len, mut shift, mut from) = (0usize, 0, end);
         loop {
             from = from.checked_sub(1)?;
-            let byte = *self.bytes.get(from)?;
+            let byte = *data.get(from)?;
             len |= usize::from(byte & 0x7f) << shift;
             shift += 7;
             if byte & 0x80 == 0 {
@@ -103,7 +114,7 @@ impl Packed {
             }
         }
         let begin = from.checked_sub(len)?;
-        Some((self.bytes.get(begin..from)?, begin.checked_sub(end - from)?))
+        Some((data.get(begin..from)?, begin.checked_sub(end - from)?))
     }
 
     /// Where the `index`th element begins; the end of the buffer if there are not so many.
@@ -111,14 +122,14 @@ impl Packed {
     pub fn offset(&self, index: usize) -> usize {
         let (mut at, len) = (0, self.len());
         if index >= len {
-            return self.bytes.len();
+            return self.size();
         }
         if index <= len / 2 {
             for _ in 0..index {
                 at = self.read(at).map_or(at, |(_, next)| next);
             }
         } else {
-            at = self.bytes.len();
+            at = self.size();
             for _ in index..len {
                 at = self.read_back(at).map_or(at, |(_, begin)| begin);
             }
@@ -134,7 +145,7 @@ impl Packed {
 
     /// Adds an element at the end.
     pub fn push_back(&mut self, bytes: &[u8]) {
-        self.insert(self.bytes.len(), &[bytes]);
+        self.insert(self.size(), &[bytes]);
     }
 
     /// Adds an element at the beginning.
@@ -147,7 +158,7 @@ impl Packed {
         let len = parts.iter().map(|part| part.len()).sum();
         self.open(at, span(len));
         self.write(at, len, parts);
-        self.len += 1;
+        self.set_len(self.len() + 1);
     }
 
     /// Replaces the element that begins at `at`.
@@ -155,7 +166,7 @@ impl Packed {
         let Some((old, next)) = self.read(at) else { return };
         let len: usize = parts.iter().map(|part| part.len()).sum();
         if old.len() != len {
-            self.bytes.drain(at..next);
+            self.bytes.drain(COUNT + at..COUNT + next);
             self.open(at, span(len));
         }
         self.write(at, len, parts);
@@ -171,9 +182,11 @@ impl Packed {
             end = next;
             removed += 1;
         }
-        self.bytes.drain(at..end);
-        self.len -= removed as u32;
-        self.shrink();
+        if removed > 0 {
+            self.bytes.drain(COUNT + at..COUNT + end);
+            self.set_len(self.len() - removed);
+            self.shrink();
+        }
         removed
     }
 
@@ -186,26 +199,38 @@ impl Packed {
             from = next;
             count += 1;
         }
-        rest.bytes.reserve_exact(class(self.bytes.len() - at));
-        rest.bytes.extend_from_slice(&self.bytes[at..]);
-        rest.len = count;
-        self.bytes.truncate(at);
-        self.len -= count;
-        self.shrink();
+        if count > 0 {
+            rest.grow(self.size() - at);
+            rest.bytes.extend_from_slice(&self.data()[at..]);
+            rest.set_len(count);
+            self.bytes.truncate(COUNT + at);
+            self.set_len(self.len() - count);
+            self.shrink();
+        }
         rest
     }
 
     /// Adds all elements of another sequence at the end.
     pub fn append(&mut self, other: &Self) {
-        self.grow(other.bytes.len());
-        self.bytes.extend_from_slice(&other.bytes);
-        self.len += other.len;
+        self.grow(other.size());
+        self.bytes.extend_from_slice(other.data());
+        self.set_len(self.len() + other.len());
     }
 
+    fn set_len(&mut self, len: usize) {
+        if let Some(count) = self.bytes.first_chunk_mut() {
+            *count = (len as u32).to_le_bytes();
+        }
+    }
+
+    /// Makes room for so many bytes of elements, and for their number if there is none yet.
     fn grow(&mut self, more: usize) {
-        let wanted = self.bytes.len() + more;
+        let wanted = COUNT + self.size() + more;
         if wanted > self.bytes.capacity() {
             self.bytes.reserve_exact(class(wanted) - self.bytes.len());
+        }
+        if self.bytes.is_empty() {
+            self.bytes.extend_from_slice(&[0; COUNT]);
         }
     }
 
@@ -214,7 +239,7 @@ impl Packed {
         self.grow(room);
         let old = self.bytes.len();
         self.bytes.resize(old + room, 0);
-        self.bytes.copy_within(at..old, at + room);
+        self.bytes.copy_within(COUNT + at..old, COUNT + at + room);
     }
 
     /// Writes an element where there is room for exactly that.
@@ -225,6 +250,7 @@ impl Packed {
             *byte = (rest & 0x7f) as u8 | if i + 1 < width { 0x80 } else { 0 };
             rest >>= 7;
         }
+        let at = COUNT + at;
         self.bytes[at..at + width].copy_from_slice(&head[..width]);
         let mut to = at + width;
         for part in parts {

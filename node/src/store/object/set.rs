@@ -112,6 +112,10 @@ impl Set {
                 Some(value) => match integers.binary_search(&value) {
                     Ok(_) => false,
                     Err(at) => {
+                        if integers.len() == integers.capacity() {
+                            // A quarter more, not twice as much.
+                            integers.reserve_exact(1 + integers.len() / 4);
+                        }
                         integers.insert(at, value);
                         true
                     }
