@@ -80,11 +80,13 @@ impl Controller {
         book.tidy(&state, now);
         let ttl_max = self.ttl_max(&state);
         let (over, next_end) = book.over(state.topology(), ttl_max, now);
+        let (young, next_grown) = book.young(state.topology(), now);
         let busy = book.busy();
-        let view = book.view(state.topology(), (&busy, &over), now);
+        let view = book.view(state.topology(), (&busy, &over, &young), now);
         let decisions = planner::plan(&view);
         let deadline = planner::next_deadline(&view);
-        let mut due = Due { next: [next_end, deadline].into_iter().flatten().min(), ..Due::default() };
+        let mut due =
+            Due { next: [next_end, next_grown, deadline].into_iter().flatten().min(), ..Due::default() };
         for decision in decisions {
             self.take_up(mine, book, (decision, ttl_max, now), (&state, &mut due));
         }
@@ -135,10 +137,17 @@ impl Controller {
             Decision::News { node, body } => {
                 let refused =
                     book.refused.get(&node).is_some_and(|refused| refused.iter().any(|b| same(b, &body)));
-                if !refused {
-                    let body = explained(book, body);
-                    due.wishes.push(Wish { about: About::News(node), body });
+                if refused {
+                    return;
                 }
+                // An earlier leader had it written down.
+                if let Body::Note { shard, what, .. } = &body
+                    && state.is_noted(*shard, node, *what)
+                {
+                    return book.refuse(node, body);
+                }
+                let body = explained(book, body);
+                due.wishes.push(Wish { about: About::News(node), body });
             }
         }
     }

@@ -17,7 +17,8 @@ impl Controller {
         let state = self.raft.state();
         let busy = book.busy();
         let (over, _) = book.over(state.topology(), self.ttl_max(&state), now);
-        begin(&book.view(state.topology(), (&busy, &over), now), wish)
+        let (young, _) = book.young(state.topology(), now);
+        begin(&book.view(state.topology(), (&busy, &over, &young), now), wish)
     }
 }
 

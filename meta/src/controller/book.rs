@@ -50,6 +50,8 @@ pub(super) struct Book {
     pub(super) beats: u64,
     pub(super) asked: BTreeMap<ShardId, Asked>,
     pub(super) attempts: BTreeMap<ShardId, (AttemptId, Boot)>,
+    /// Since when this leader knows each shard in its present epoch.
+    pub(super) known: BTreeMap<ShardId, (ShardEpoch, Boot)>,
     /// Holders that a forced failover has stopped (►6).
     pub(super) forced: BTreeMap<ShardId, Holder>,
     pub(super) pending: BTreeMap<ShardId, Pending>,
@@ -74,6 +76,7 @@ impl Book {
             beats: 0,
             asked: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            known: BTreeMap::new(),
             forced: BTreeMap::new(),
             pending: BTreeMap::new(),
             proposed: BTreeMap::new(),
@@ -114,14 +117,31 @@ impl Book {
         (over, held.values().filter(|until| **until > now).min().copied())
     }
 
+    /// Shards in an epoch that is younger than a lease, and the next instant at which another one is none.
+    pub(super) fn young(&self, topology: &Topology, now: Boot) -> (BTreeSet<ShardId>, Option<Boot>) {
+        let ttl = Duration::from_millis(topology.lease_ttl_ms());
+        let young = self.known.iter().map(|(shard, (_, since))| (*shard, since.after(ttl)));
+        let young: Vec<(ShardId, Boot)> = young.filter(|(_, until)| *until > now).collect();
+        (young.iter().map(|(shard, _)| *shard).collect(), young.iter().map(|(_, until)| *until).min())
+    }
+
     /// What the planner looks at.
     pub(super) fn view<'a>(
         &'a self,
         topology: &'a Topology,
-        (busy, over): (&'a BTreeSet<ShardId>, &'a BTreeSet<ShardId>),
+        (busy, over, young): (&'a BTreeSet<ShardId>, &'a BTreeSet<ShardId>, &'a BTreeSet<ShardId>),
         now: Boot,
     ) -> View<'a> {
-        View { topology, said: &self.said, busy, over, asked: &self.asked, attempts: &self.attempts, now }
+        View {
+            topology,
+            said: &self.said,
+            busy,
+            over,
+            young,
+            asked: &self.asked,
+            attempts: &self.attempts,
+            now,
+        }
     }
 
     /// Shards that the planner leaves alone.
@@ -154,6 +174,13 @@ impl Book {
             shard.is_some_and(|shard| crate::planner::holder(shard) == *holder)
         };
         self.asked.retain(|_, asked| holds(&asked.old));
+        self.known.retain(|id, _| topology.shards.contains_key(id));
+        for shard in topology.shards.values() {
+            let known = self.known.entry(shard.id).or_insert((shard.epoch, now));
+            if known.0 != shard.epoch {
+                *known = (shard.epoch, now);
+            }
+        }
         self.courses.retain(|id, c| topology.shards.get(id).is_some_and(|shard| shard.epoch == c.epoch));
         self.follow_attempts(topology, now, state.version(), holds);
         for shard in topology.shards.values() {

@@ -67,7 +67,9 @@ pub fn fence(view: &View<'_>, shard: &ShardRow) -> Option<Fence> {
     if ended(view, shard) {
         return Some(Fence::ProvenDead);
     }
-    (view.over.contains(&shard.id) && !claims(view, shard)).then_some(Fence::LeaseOver)
+    // A fresh primary holds no lease because it has not learnt of its promotion: it gets the time of one.
+    let away = view.over.contains(&shard.id) && !view.young.contains(&shard.id) && !claims(view, shard);
+    away.then_some(Fence::LeaseOver)
 }
 
 /// The promoted life's end is proved, or a later life is registered, which is as good (►13).

@@ -71,6 +71,8 @@ pub struct View<'a> {
     pub busy: &'a BTreeSet<ShardId>,
     /// Shards whose primary's lease this leader counts as over.
     pub over: &'a BTreeSet<ShardId>,
+    /// Shards whose primary was promoted so lately that it may not have asked for its lease yet.
+    pub young: &'a BTreeSet<ShardId>,
     /// Shards whose candidates were asked.
     pub asked: &'a BTreeMap<ShardId, Asked>,
     /// Since when this leader knows of the attempt under way.

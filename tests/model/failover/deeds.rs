@@ -164,18 +164,24 @@ impl Failover {
         let leader = world.leader();
         let round = leader.table.start_round()?;
         if !answered {
-            leader.table.round_failed(round);
+            for answer in leader.table.round_failed(round) {
+                let process = &mut world.processes[answer.stream.0 as usize];
+                process.lease.answered(StreamNumber(answer.stream.0), answer.sequence, None, now);
+            }
             return Some(());
         }
         let read = Read { version: state.version(), ttl: TTL };
         let answers = leader.table.round_confirmed(round, read, |node| Standing::of(topology, node), now);
         for answer in answers {
-            let Verdict::Granted(grant) = answer.verdict else { continue };
+            let stream = StreamNumber(answer.stream.0);
+            let process = &mut world.processes[answer.stream.0 as usize];
+            let Verdict::Granted(grant) = answer.verdict else {
+                process.lease.answered(stream, answer.sequence, None, now);
+                continue;
+            };
             let Holder { node, incarnation, shard, epoch } = grant.holder;
             let lead = Lead { shard, epoch };
             let grant = Grant { node, incarnation, lead, duration: grant.duration, version: grant.version };
-            let stream = StreamNumber(answer.stream.0);
-            let process = &mut world.processes[answer.stream.0 as usize];
             process.lease.answered(stream, answer.sequence, Some(grant), now);
         }
         Some(())
@@ -188,12 +194,14 @@ impl Failover {
         let leader = world.leader();
         leader.tidy(topology, now);
         let one = |holds: bool| holds.then_some(SHARD).into_iter().collect::<BTreeSet<_>>();
-        let (busy, over) = (one(leader.pending.is_some()), one(leader.is_over(now)));
+        // Nobody is spared for being young: that would only hide schedules.
+        let (busy, over, young) = (one(leader.pending.is_some()), one(leader.is_over(now)), one(false));
         let decisions = planner::plan(&View {
             topology,
             said: &leader.said,
             busy: &busy,
             over: &over,
+            young: &young,
             asked: &leader.asked,
             attempts: &leader.attempts,
             now,

@@ -92,7 +92,11 @@ fn a_planned_failover_loses_nothing_whenever_it_is_ended() {
 
 #[test]
 fn without_rule_3_a_life_that_came_back_empty_is_promoted_on_its_predecessors_word() {
-    breaks("►3 off", "whole", without(Rule::PromotionIsJudged, Bounds { deaths: 2, time: 0, ..deaths() }));
+    breaks(
+        "►3 off",
+        "whole",
+        without(Rule::PromotionIsJudged, Bounds { beats: 1, deaths: 2, time: 0, ..deaths() }),
+    );
 }
 
 #[test]

@@ -95,7 +95,13 @@ impl Failover {
             }
         }
         if process.runs && process.incarnation.counter > 1 {
-            steps.extend([Step::Register { process: number }, Step::DeadLate { process: number }]);
+            steps.push(Step::Register { process: number });
+            let before = |other: &&Process| {
+                other.node == process.node && other.incarnation.counter + 1 == process.incarnation.counter
+            };
+            if world.processes.iter().filter(before).all(|other| !other.runs) {
+                steps.push(Step::DeadLate { process: number });
+            }
         }
     }
 
@@ -128,7 +134,9 @@ impl Model for Failover {
         for (number, process) in world.processes.iter().enumerate() {
             if process.runs && process.beats < self.bounds.beats {
                 let beat = |answered| Step::Beat { process: number, answered };
-                steps.extend([beat(true), beat(false)]);
+                steps.push(beat(false));
+                // Who claims nothing is granted nothing: whether it is answered makes no difference.
+                steps.extend(process.lease.claim().map(|_| beat(true)));
             }
             if process.runs && process.knows != world.state {
                 steps.push(Step::Learn { process: number });

@@ -41,6 +41,16 @@ fn a_primary_that_still_claims_its_shard_lacks_only_a_quorum() {
 }
 
 #[test]
+fn a_primary_that_was_just_promoted_has_the_time_of_a_lease_to_ask_for_its_first() {
+    let mut scene = Scene::new(&[REPLICA]);
+    scene.over.insert(SHARD);
+    scene.young.insert(SHARD);
+    assert_eq!(scene.plan(), []);
+    scene.node(PRIMARY).dead = true;
+    assert_eq!(scene.ask(), [REPLICA], "the proof of its death does not wait");
+}
+
+#[test]
 fn the_end_of_a_process_needs_no_lease_to_be_over_and_its_witness_is_named() {
     let mut scene = dead(&[REPLICA]);
     scene.ask();
