@@ -137,10 +137,17 @@ impl Controller {
             Decision::News { node, body } => {
                 let refused =
                     book.refused.get(&node).is_some_and(|refused| refused.iter().any(|b| same(b, &body)));
-                if !refused {
-                    let body = explained(book, body);
-                    due.wishes.push(Wish { about: About::News(node), body });
+                if refused {
+                    return;
                 }
+                // An earlier leader had it written down.
+                if let Body::Note { shard, what, .. } = &body
+                    && state.is_noted(*shard, node, *what)
+                {
+                    return book.refuse(node, body);
+                }
+                let body = explained(book, body);
+                due.wishes.push(Wish { about: About::News(node), body });
             }
         }
     }

@@ -20,8 +20,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-/// Heartbeats that may wait for the connection. When it is full the connection does not move.
-const QUEUE: usize = 4;
+/// Heartbeats that may wait for the connection. When it is full the connection does not move, or the next one tells
+/// the news.
+const QUEUE: usize = 16;
 /// A server answers the request for a stream within this, or another is asked.
 const OPEN_LIMIT: Duration = Duration::from_secs(1);
 /// The pause before the next try.
@@ -94,9 +95,10 @@ impl<'a> Stream<'a> {
     async fn beat(mut self) -> String {
         let mut next = Box::pin(tokio::time::sleep(Duration::ZERO));
         loop {
+            let mut due = false;
             tokio::select! {
                 biased;
-                () = &mut next => {}
+                () = &mut next => due = true,
                 () = self.life.urge.notified() => {}
                 () = self.life.report.urged() => {}
                 reply = self.down.message() => {
@@ -118,10 +120,16 @@ impl<'a> Stream<'a> {
                     }
                 }
             }
-            if self.unanswered >= UNANSWERED_MAX || !self.send() {
+            let sent = self.send();
+            if due && (self.unanswered >= UNANSWERED_MAX || !sent) {
                 self.life.group.silent(&self.address);
                 return format!("{} does not answer heartbeats", self.address);
             }
+            if !due {
+                continue;
+            }
+            // Only those are counted that leave time for an answer: news can come in several heartbeats at once.
+            self.unanswered += 1;
             let ttl_ms = u64::try_from(self.life.ttl().as_millis()).unwrap_or(u64::MAX);
             let pause = Duration::from_millis(heartbeat_every_ms(ttl_ms));
             next = Box::pin(tokio::time::sleep(pause));
@@ -161,7 +169,6 @@ impl<'a> Stream<'a> {
             addresses: Some((&**life.addresses.load()).into()),
             ..told(life, claim)
         });
-        self.unanswered += 1;
         true
     }
 
