@@ -8,7 +8,7 @@ use capstan_proto::rules::{Rule, Rules};
 use stateright::{Checker, HasDiscoveries, Model};
 
 /// More transitions than any exploration here needs: one that gets there was not exhaustive.
-const ENOUGH: usize = 4_000_000;
+const ENOUGH: usize = 12_000_000;
 
 fn deaths() -> Bounds {
     Bounds {
