@@ -38,7 +38,7 @@ impl Pair {
         let join = v1::JoinVerb { node: node.0.to_vec().into(), shard, new_shard: Vec::new().into() };
         metas.propose(Verb::Join(join)).await;
         until("the primary serves", || serves(&primary)).await;
-        replica.core.report.set_position(at(1, 41));
+        replica.core.log.start_over(at(1, 41), Vec::new());
         replica.core.report.set_whole_of(Some(WholeOf { shard: SHARD, epoch: ShardEpoch(1) }));
         until("the copy is known to be whole", || {
             primary.core.topology.load().nodes.get(&node).is_some_and(|row| row.whole)

@@ -112,17 +112,22 @@ const KEYS: usize = 50_000;
 /// Finds nothing, in all of them.
 const LONG: &[u8] = b"KEYS nothing*\r\n";
 
-/// How long [`LONG`] takes here and now.
+/// How long [`LONG`] takes here at least.
 async fn long_takes(node: &Node, client: &mut TcpStream) -> Duration {
     let sets: Vec<u8> = (0..KEYS).flat_map(|n| format!("SET key:{n} value\r\n").into_bytes()).collect();
     let (mut reader, mut writer) = client.split();
     let mut replies = vec![0; KEYS * b"+OK\r\n".len()];
     let (sent, read) = tokio::join!(writer.write_all(&sets), reader.read_exact(&mut replies));
     sent.and(read).expect("connected");
-    let begun = node.now();
-    client.write_all(LONG).await.expect("connected");
-    assert_eq!(all_that_comes(client, b"\r\n").await, b"*0\r\n");
-    node.now().since(begun)
+    let mut least = Duration::MAX;
+    // The least of some: what else this machine did meanwhile is not the command's own time.
+    for _ in 0..8 {
+        let begun = node.now();
+        client.write_all(LONG).await.expect("connected");
+        assert_eq!(all_that_comes(client, b"\r\n").await, b"*0\r\n");
+        least = least.min(node.now().since(begun));
+    }
+    least
 }
 
 /// Everything that a client hears which sends, under a real lease of real meta servers that are stopped then, a

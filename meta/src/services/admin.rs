@@ -208,13 +208,16 @@ impl v1::admin_server::Admin for AdminService {
         let id = request_id(&id)?;
         let seated = self.host.in_group()?;
         let raft = &seated.raft;
-        // What a failover needs is decided anew each time: a request that is known is only answered.
-        if let Some(known) = raft.state().outcome_of(&id) {
+        let verb = verb.unwrap_or_default();
+        // What a failover needs is decided anew each time, so its body differs: a request that is known is only answered.
+        // Any other goes the whole way, where the same id with another body is refused.
+        let decided_anew = matches!(verb.verb, Some(v1::verb::Verb::Failover(_)));
+        if let Some(known) = raft.state().outcome_of(&id).filter(|_| decided_anew) {
             let ours = raft.leads().ok_or_else(|| redirect::not_leader(raft.leader_address().as_deref()));
             ours?;
             return Ok(Response::new(reply(known, true, raft.state().version())));
         }
-        let (leader, body) = match judge(seated, verb.unwrap_or_default(), &author).await? {
+        let (leader, body) = match judge(seated, verb, &author).await? {
             Ok(begun) => begun,
             Err(rejection) => {
                 let refused = Outcome::Rejected(rejection);

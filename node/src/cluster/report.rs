@@ -42,8 +42,6 @@ pub struct Held {
 /// What a heartbeat carries of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Told {
-    /// The newest batch in this node's own log.
-    pub position: Option<Position>,
     /// Set from the hand-over until the attempt's end is seen.
     pub handed_over: Option<HandedOver>,
     /// Set while a complete copy is held.
@@ -65,11 +63,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// The newest batch in this node's own log. Cheap enough for every batch; waits for the next heartbeat.
-    pub fn set_position(&self, position: Position) {
-        self.told.lock().position = Some(position);
-    }
-
     /// This primary has stopped serving under the attempt; `None` once the attempt's end was seen. Told at once.
     pub fn set_handed_over(&self, handed_over: Option<HandedOver>) {
         self.told.lock().handed_over = handed_over;
@@ -153,9 +146,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hand_over_is_told_at_once_and_a_position_waits() {
+    async fn a_hand_over_is_told_at_once() {
         let report = Report::default();
-        report.set_position(Position::default());
         assert!(tokio::time::timeout(Duration::ZERO, report.urged()).await.is_err());
         report.set_handed_over(Some(HandedOver { attempt: AttemptId(1), position: Position::default() }));
         assert!(tokio::time::timeout(Duration::ZERO, report.urged()).await.is_ok());

@@ -84,7 +84,10 @@ mod tests {
         let mut desk = Desk::new();
         for words in ["psync ? -1", "replconf listening-port 1", "sync"] {
             let told = desk.say(words);
-            assert!(told.starts_with("-ERR this node does not speak Redis' replication"), "{words}: {told}");
+            assert!(
+                told.starts_with("-ERR this node does not speak Redis\\' replication"),
+                "{words}: {told}"
+            );
         }
         for (words, name) in
             [("replicaof no one", "REPLICAOF"), ("slaveof h 1", "SLAVEOF"), ("failover", "FAILOVER")]

@@ -243,7 +243,6 @@ impl Link<'_> {
         }
         let now = self.core.env.clock.boot();
         self.core.replication.with_link(|link| link.last_io = Some(now));
-        self.core.report.set_position(self.core.log.last());
         Ok(())
     }
 
