@@ -329,7 +329,9 @@ fn invoke(
     now: Now,
 ) -> Result<bool, Refused> {
     let Some(Command { spec, .. }) = call.command else { return Ok(false) };
-    let under_lease = !matches!(locked, Locked::Roaming(_)) || spec.flags.has(Flags::WHOLE_NODE);
+    let touches = !matches!(locked, Locked::Roaming(_)) || spec.flags.has(Flags::WHOLE_NODE);
+    // A replica's reads, and INFO of a node without a lease, rest on none: their replies need none to leave.
+    let under_lease = touches && core.serving.covers(now.boot);
     let data = Data::new(&core.lanes, locked, session.db, now.wall);
     let mut ctx = Ctx { core, session, out, data, now: now.wall };
     let outcome = (spec.run)(&mut ctx, call.args);

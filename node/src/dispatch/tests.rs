@@ -272,3 +272,14 @@ fn a_command_that_goes_through_a_collection_is_long_only_while_the_collection_is
     assert_eq!(bench.say("MULTI\nSMEMBERS set\n"), "+OK\r\n+QUEUED\r\n");
     assert!(bench.session.multi.as_ref().is_some_and(|multi| multi.long), "and EXEC is as its queue");
 }
+
+#[test]
+fn what_a_node_without_a_lease_may_answer_does_not_depend_on_one() {
+    let mut bench = Bench::new();
+    bench.core.serving.set_until(Boot(1000));
+    bench.clock.0.store(1000, Ordering::Relaxed);
+    bench.arrive(b"INFO\nDBSIZE\n");
+    let (replies, _, ran) = bench.run();
+    assert!(replies.contains("redis_version") && replies.ends_with(":0\r\n"), "{replies}");
+    assert!(!ran.under_lease, "its replies leave although no lease is held");
+}
