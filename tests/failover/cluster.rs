@@ -1,6 +1,7 @@
 //! What a test asks of a cluster and does to it: who leads what, what has happened, signals by pid.
 
 use capstan_proto::env::{Clock, RealClock};
+use capstan_proto::timing::LEASE_TTL_DEFAULT_MS;
 use capstan_tests::dev::{DevCluster, Shape};
 use capstan_tests::process::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
@@ -142,6 +143,15 @@ pub(crate) trait Asked: Sized {
         events
     }
 
+    /// Ends leases as soon as they can be, and waits until the old ones count no longer: one old TTL, and 1 % for the rate of
+    /// clocks (►10).
+    fn short_lease(&self) {
+        self.done(&["settings", "set", "cluster-node-timeout", &TTL_FLOOR_MS.to_string()]);
+        let set = now();
+        let old = LEASE_TTL_DEFAULT_MS + LEASE_TTL_DEFAULT_MS / 100 + 50;
+        self.wait("the old TTL is over", || now() - set > old * 1_000_000);
+    }
+
     /// Waits for a condition; the logs are shown if it never comes.
     fn wait(&self, what: &str, mut done: impl FnMut() -> bool) {
         let mut look = || done();
@@ -189,7 +199,7 @@ impl Cluster {
     /// One with the lease at its floor.
     pub(crate) fn with_short_lease(shape: Shape) -> Self {
         let cluster = Self::start(shape);
-        cluster.done(&["settings", "set", "cluster-node-timeout", &TTL_FLOOR_MS.to_string()]);
+        cluster.short_lease();
         cluster
     }
 

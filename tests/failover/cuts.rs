@@ -14,8 +14,8 @@ use std::time::Duration;
 /// time limit of a second.
 const FAILOVER_MS: u64 = TTL_FLOOR_MS + TTL_FLOOR_MS / 100 + 2000;
 
-/// What the old primary answers to a write now.
-fn answer(port: u16, key: &str) -> String {
+/// What a node answers to a write now.
+pub(crate) fn answer(port: u16, key: &str) -> String {
     let asked = Wire::connect(address(port)).and_then(|mut wire| wire.ask(&["INCR", key]));
     asked.map_or_else(|end| end.to_string(), |reply| String::from_utf8_lossy(&reply).into_owned())
 }

@@ -50,7 +50,16 @@ pub(crate) struct Outcome {
     /// Acknowledged increments that are not there, by key.
     pub(crate) lost: BTreeMap<String, u64>,
     pub(crate) errors: BTreeMap<String, u64>,
-    acks: Vec<(u64, u16)>,
+    acks: Acks,
+}
+
+/// When acknowledgements came, in order, and for which slots.
+struct Acks(Vec<(u64, u16)>);
+
+impl std::fmt::Debug for Acks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of them", self.0.len())
+    }
 }
 
 impl Load {
@@ -113,7 +122,7 @@ impl Load {
                 unknown: all.unknown.values().sum(),
                 lost,
                 errors: all.errors,
-                acks: all.acks,
+                acks: Acks(all.acks),
             }
         })
     }
@@ -122,7 +131,7 @@ impl Load {
 impl Outcome {
     /// The longest time after an instant in which no client of a shard heard anything, in milliseconds.
     pub(crate) fn longest_silence(&self, shard: &Shard, after: u64) -> u64 {
-        let ours = self.acks.iter().filter(|(at, slot)| *at >= after && shard.owns(*slot));
+        let ours = self.acks.0.iter().filter(|(at, slot)| *at >= after && shard.owns(*slot));
         let mut last = after;
         let mut longest = 0;
         for (at, _) in ours {
@@ -135,7 +144,7 @@ impl Outcome {
 
     /// When the first increment was acknowledged.
     pub(crate) fn begun(&self) -> u64 {
-        self.acks.first().map(|(at, _)| *at).unwrap_or_default()
+        self.acks.0.first().map(|(at, _)| *at).unwrap_or_default()
     }
 
     /// How many acknowledged increments are gone.

@@ -1,7 +1,9 @@
 //! Meta servers that are lost while a primary dies: nothing is decided without a quorum, and everything afterwards.
 
 use crate::cluster::{Asked, Cluster, DEFAULT, now, signal};
+use crate::cuts::answer;
 use crate::load::Load;
+use crate::pauses::key_of;
 use crate::wired::{Links, Wired};
 use rustix::process::Signal;
 
@@ -44,7 +46,10 @@ fn a_primary_that_dies_without_a_quorum_is_replaced_when_the_meta_servers_are_ba
     signal(worker, Signal::KILL);
     cluster.wait_for_worker_other_than(before.primary, worker);
     let survivor = before.replicas[0];
-    cluster.wait("the shard is down", || !cluster.serves(before.primary) && !cluster.serves(survivor));
+    let key = key_of(&before, "down");
+    cluster.wait("nobody writes", || {
+        [before.primary, survivor].iter().all(|port| answer(*port, &key).starts_with('-'))
+    });
     let back = now();
     down.iter().for_each(|id| cluster.start_meta(*id));
     cluster.wait_for_another_primary(&before);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 /// How long a relay waits before it looks at the rules again.
@@ -53,19 +53,34 @@ impl Cuts {
         self.rules.lock().expect("no panic").processes.insert(pid, node);
     }
 
-    /// Which data node dialled, if one did: the process that has this port open towards the relay.
-    fn dialler(&self, dialled_from: SocketAddr, relay: SocketAddr) -> Option<u16> {
-        let inode = socket_inode(dialled_from, relay)?;
-        let rules = self.rules.lock().expect("no panic");
-        rules.processes.iter().find(|(pid, _)| has_socket(**pid, inode)).map(|(_, node)| *node)
-    }
-
-    /// Returns when none of these links is cut.
-    fn pass(&self, links: &[Link]) {
+    /// Returns when no link of a connection is cut.
+    fn pass(&self, carried: &Carried) {
         let mut rules = self.rules.lock().expect("no panic");
-        while links.iter().any(|link| rules.cut.contains(link)) {
+        while !rules.cut.is_empty() && carried.links(&rules).iter().any(|link| rules.cut.contains(link)) {
             rules = self.changed.wait_timeout(rules, LOOK_EVERY).expect("no panic").0;
         }
+    }
+}
+
+/// A connection through a relay.
+#[derive(Debug)]
+struct Carried {
+    front: Front,
+    /// The kernel's number of the dialler's socket.
+    socket: Option<u64>,
+    /// The data node whose process that is, once it is known. A process may be named after it has dialled.
+    dialler: OnceLock<u16>,
+}
+
+impl Carried {
+    fn links(&self, rules: &Rules) -> Vec<Link> {
+        if self.dialler.get().is_none()
+            && let Some(socket) = self.socket
+            && let Some((_, node)) = rules.processes.iter().find(|(pid, _)| has_socket(**pid, socket))
+        {
+            let _ = self.dialler.set(*node);
+        }
+        self.front.links(self.dialler.get().copied())
     }
 }
 
@@ -95,30 +110,31 @@ pub(crate) fn relay(cuts: &Arc<Cuts>, front: Front, relay: SocketAddr, target: S
         while let Ok((near, from)) = listener.accept() {
             let cuts = Arc::clone(&cuts);
             std::thread::spawn(move || {
-                let links = front.links(cuts.dialler(from, relay));
-                carry(&cuts, &links, near, target);
+                let socket = socket_inode(from, relay);
+                let carried = Arc::new(Carried { front, socket, dialler: OnceLock::new() });
+                carry(&cuts, &carried, near, target);
             });
         }
     });
 }
 
-fn carry(cuts: &Arc<Cuts>, links: &[Link], near: TcpStream, target: SocketAddr) {
-    cuts.pass(links);
+fn carry(cuts: &Arc<Cuts>, carried: &Arc<Carried>, near: TcpStream, target: SocketAddr) {
+    cuts.pass(carried);
     let Ok(far) = TcpStream::connect(target) else { return };
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
     let (Ok(near_too), Ok(far_too)) = (near.try_clone(), far.try_clone()) else { return };
-    let (of_back, links_of_back) = (Arc::clone(cuts), links.to_vec());
-    let back = std::thread::spawn(move || pump(&of_back, &links_of_back, far_too, near_too));
-    pump(cuts, links, near, far);
+    let (of_back, carried_back) = (Arc::clone(cuts), Arc::clone(carried));
+    let back = std::thread::spawn(move || pump(&of_back, &carried_back, far_too, near_too));
+    pump(cuts, carried, near, far);
     let _ = back.join();
 }
 
 /// Carries one direction until its end, which passes the cut as bytes do.
-fn pump(cuts: &Cuts, links: &[Link], mut from: TcpStream, mut to: TcpStream) {
+fn pump(cuts: &Cuts, carried: &Carried, mut from: TcpStream, mut to: TcpStream) {
     let mut bytes = [0; 64 << 10];
     loop {
         let count = from.read(&mut bytes).unwrap_or_default();
-        cuts.pass(links);
+        cuts.pass(carried);
         if count == 0 || to.write_all(&bytes[..count]).is_err() {
             let _ = (to.shutdown(Shutdown::Write), from.shutdown(Shutdown::Read));
             return;

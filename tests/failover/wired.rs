@@ -1,7 +1,7 @@
 //! A cluster whose servers the test starts itself, one by one, with links that it can cut between data nodes, meta servers and
 //! each other. `capstan dev` would start again what is to stay down.
 
-use crate::cluster::{Asked, TTL_FLOOR_MS, alive, check_traces, signal, tail};
+use crate::cluster::{Asked, alive, check_traces, signal, tail};
 use crate::pauses::address;
 use crate::proxy::{Cuts, Front, relay};
 use capstan_tests::process::{capstan_binary, free_port};
@@ -157,11 +157,6 @@ impl Wired {
         self.wait("the node is registered", || self.nodes().iter().any(|node| node.port == port));
         self.cuts.name(self.worker(port), port);
         port
-    }
-
-    /// Ends a lease as soon as it can be.
-    pub(crate) fn short_lease(&self) {
-        self.done(&["settings", "set", "cluster-node-timeout", &TTL_FLOOR_MS.to_string()]);
     }
 
     fn meta_list(&self) -> String {

@@ -9,14 +9,19 @@ use super::life::Life;
 use capstan_proto::ids::NodeId;
 use capstan_proto::timing::HEARTBEAT_MAX_MS;
 use capstan_proto::topology::Topology;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Beyond the hold limit: planning, two commits, and the way of the new state to this node.
 pub const MARGIN: Duration = Duration::from_secs(3);
 /// A meta group that has answered no heartbeat for so long plans nothing either.
 const SILENT_AFTER: Duration = Duration::from_millis(3 * HEARTBEAT_MAX_MS);
+/// A client that has not been heard of for so long has found the new primary.
+const QUIET: Duration = Duration::from_millis(200);
+/// Clients that go on coming (those that only look, for instance) are not waited for longer.
+const LINGER_MAX: Duration = Duration::from_secs(2);
 /// How often the bounds are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The bound that holds whatever the settings say: the server's own, should this file not come to an end.
 pub const LONGEST: Duration = Duration::from_secs(60);
 
@@ -58,6 +63,24 @@ pub async fn when_wanted(life: &Life) {
     };
     let took_ms = clock.boot().since(begun).as_millis();
     tracing::info!(why, asked, took_ms, "the hand-over is over");
+    if asked && life.core.topology.load().led_by(life.node).is_none() {
+        linger(life).await;
+    }
+}
+
+/// Tells clients where to go until none comes any more. A connection that is closed while a command is on its way leaves its
+/// client without an answer, and without knowing whether it was done.
+async fn linger(life: &Life) {
+    let (clock, processed) = (&life.core.env.clock, &life.core.stats.processed);
+    let begun = clock.boot();
+    let (mut count, mut quiet_since) = (processed.load(Ordering::Relaxed), begun);
+    while clock.boot().since(quiet_since) < QUIET && clock.boot().since(begun) < LINGER_MAX {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let now = processed.load(Ordering::Relaxed);
+        if now != count {
+            (count, quiet_since) = (now, clock.boot());
+        }
+    }
 }
 
 /// How long a hand-over is waited for.
