@@ -176,8 +176,13 @@ impl Model for Failover {
             always("whole", |_: &Self, world: &World| world.copies_are_whole()),
             always("I10", |_: &Self, world: &World| world.nothing_is_lost()),
             Property::sometimes("the first primary serves", |_: &Self, world: &World| served_by(world, 0)),
-            Property::sometimes("the replica serves", |_: &Self, world: &World| served_by(world, 1)),
         ];
+        // It takes its first beat to be chosen and a second one to get its lease.
+        if self.bounds.beats > 1 {
+            properties.push(Property::sometimes("the replica serves", |_: &Self, world: &World| {
+                served_by(world, 1)
+            }));
+        }
         if self.bounds.story == Story::Deaths && self.bounds.lives > 0 {
             properties.push(Property::sometimes("a next life serves", |_: &Self, world: &World| {
                 served_by(world, 2)
