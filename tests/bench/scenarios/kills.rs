@@ -3,7 +3,7 @@
 //! Every write has a key of its own, so nothing hides a lost one. What the clients' sockets still hold when the
 //! process is gone counts as acknowledged.
 
-use super::{CONNECTIONS, VALUE_BYTES};
+use super::{CONNECTIONS, VALUE_BYTES, present};
 use crate::commands::{Commands, Keys, Verb};
 use crate::engine::{Engine, now};
 use crate::pairs::Pair;
@@ -11,8 +11,6 @@ use crate::process::kill_9;
 use crate::report::Row;
 use crate::servers::{Kind, Server};
 use crate::stats::median;
-use bytes::Bytes;
-use capstan_jepsen::resp::Value;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::collections::VecDeque;
@@ -24,8 +22,6 @@ use std::time::Duration;
 const KILL_AFTER_MS: Range<u64> = 300..900;
 /// Connections of a dead process are closed at once: this is generous.
 const CLOSED_MAX: Duration = Duration::from_secs(10);
-/// Keys asked for at once.
-const CHUNK: usize = 500;
 
 /// How much.
 #[derive(Debug, Clone, Copy)]
@@ -105,8 +101,9 @@ fn one(kind: &Kind, pipeline: usize, after: Duration) -> io::Result<Loss> {
     let acknowledged = load_and_kill(&pair.primary, pipeline, after)?;
     pair.take_over()?;
     let mut loss = Loss { acknowledged: 0, missing: 0, holes: 0 };
+    let mut admin = pair.replica.admin()?;
     for connection in &acknowledged {
-        let there = present(&pair.replica, connection)?;
+        let there = present(&mut admin, LETTERS, connection)?;
         let (missing, holes) = missing_and_holes(&there);
         loss.acknowledged += connection.len() as u64;
         loss.missing += missing;
@@ -195,25 +192,6 @@ impl Writes {
     fn answered(&mut self, at: usize, count: usize) {
         self.acknowledged[at].extend(self.owed[at].drain(..count));
     }
-}
-
-/// Which of these keys the server has.
-fn present(server: &Server, keys: &[u64]) -> io::Result<Vec<bool>> {
-    let mut admin = server.admin()?;
-    let mut there = Vec::with_capacity(keys.len());
-    for chunk in keys.chunks(CHUNK) {
-        let names: Vec<String> = chunk.iter().map(|key| format!("{LETTERS}{key:012}")).collect();
-        let commands: Vec<[&str; 2]> = names.iter().map(|name| ["GET", name.as_str()]).collect();
-        for value in admin.pipeline(&commands)? {
-            let length = if value.error().is_none() { value.bytes().map(Bytes::len) } else { None };
-            match (length, value) {
-                (Some(VALUE_BYTES), _) => there.push(true),
-                (_, Value::Null) => there.push(false),
-                (_, other) => return Err(io::Error::other(format!("GET gave {other:?}"))),
-            }
-        }
-    }
-    Ok(there)
 }
 
 #[cfg(test)]

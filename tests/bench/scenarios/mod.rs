@@ -7,15 +7,20 @@ pub(crate) mod replica;
 pub(crate) mod resync;
 pub(crate) mod tails;
 
+use crate::admin::Admin;
 use crate::commands::{Commands, Keys, Verb};
 use crate::engine::{Closed, Engine};
 use crate::servers::Server;
+use bytes::Bytes;
+use capstan_jepsen::resp::Value;
 use std::io;
 
 /// Connections of ordinary clients.
 pub(crate) const CONNECTIONS: usize = 50;
 /// Bytes of an ordinary value.
 pub(crate) const VALUE_BYTES: usize = 32;
+/// Keys asked for at once.
+const CHUNK: usize = 500;
 
 /// Fills a server with keys `from..to`, pipelined, and checks that all are there.
 pub(crate) fn load(server: &Server, letters: &str, count: u64, value_bytes: usize) -> io::Result<()> {
@@ -55,4 +60,22 @@ pub(crate) fn no_errors(server: &Server, engine: &mut Engine) -> io::Result<()> 
             Err(io::Error::other(format!("{} gave {} errors: {error}", server.name, tally.errors)))
         }
     }
+}
+
+/// Which of these keys are there, with a value of the ordinary length.
+pub(crate) fn present(admin: &mut Admin, letters: &str, keys: &[u64]) -> io::Result<Vec<bool>> {
+    let mut there = Vec::with_capacity(keys.len());
+    for chunk in keys.chunks(CHUNK) {
+        let names: Vec<String> = chunk.iter().map(|key| format!("{letters}{key:012}")).collect();
+        let commands: Vec<[&str; 2]> = names.iter().map(|name| ["GET", name.as_str()]).collect();
+        for value in admin.pipeline(&commands)? {
+            let length = if value.error().is_none() { value.bytes().map(Bytes::len) } else { None };
+            match (length, value) {
+                (Some(VALUE_BYTES), _) => there.push(true),
+                (_, Value::Null) => there.push(false),
+                (_, other) => return Err(io::Error::other(format!("GET gave {other:?}"))),
+            }
+        }
+    }
+    Ok(there)
 }

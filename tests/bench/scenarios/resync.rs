@@ -1,7 +1,7 @@
 //! A whole copy under load: the replica is killed and comes back empty. How long until it is whole again, what the
 //! clients of the primary feel meanwhile, and how much memory the primary takes for it.
 
-use super::{CONNECTIONS, VALUE_BYTES, load, no_errors};
+use super::{CONNECTIONS, VALUE_BYTES, load, no_errors, present};
 use crate::commands::{Commands, Keys, Verb};
 use crate::engine::{Engine, now};
 use crate::paced::{self, Lasting, Source, Stream};
@@ -15,6 +15,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+/// The first letters of every key.
+const LETTERS: &str = "key:";
 /// Between two looks at the memory.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 /// Between two looks at the replica.
@@ -66,7 +68,7 @@ pub(crate) fn run(
     say: &mut dyn FnMut(String),
 ) -> io::Result<Vec<Row>> {
     for pair in &pairs {
-        load(&pair.primary, "key:", plan.keys, VALUE_BYTES)?;
+        load(&pair.primary, LETTERS, plan.keys, VALUE_BYTES)?;
         pair.level()?;
     }
     let mut copies = <[Vec<Copied>; 2]>::default();
@@ -154,7 +156,7 @@ fn one(pair: &mut Pair, plan: Plan, seed: u64) -> io::Result<Copied> {
         vec![Stream {
             source: Source::Commands(Commands::new(
                 &[Verb::Get, Verb::Set],
-                "key:",
+                LETTERS,
                 Keys::random(plan.keys, seed),
                 VALUE_BYTES,
             )),
@@ -185,6 +187,14 @@ fn one(pair: &mut Pair, plan: Plan, seed: u64) -> io::Result<Copied> {
     no_errors(&source, &mut engine)?;
     if source.admin()?.copies()? == copies {
         return Err(io::Error::other(format!("{}: the replica was not copied to", source.name)));
+    }
+    pair.level()?;
+    let mut replica = pair.replica.admin()?;
+    replica.ok(&["READONLY"])?;
+    let keys: Vec<u64> = (0..plan.keys).collect();
+    let missing = present(&mut replica, LETTERS, &keys)?.iter().filter(|there| !**there).count();
+    if missing > 0 {
+        return Err(io::Error::other(format!("{}: {missing} keys are missing in the copy", source.name)));
     }
     let seconds = Duration::from_nanos(window.end - window.start).as_secs_f64();
     let window = window.start - start..window.end - start;
