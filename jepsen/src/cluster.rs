@@ -174,10 +174,12 @@ impl ClusterClient {
 
     /// A connection leaves the pool while it is used, so that a failed one is simply not put back.
     async fn take(&mut self, address: &str) -> Result<Connection, CallError> {
-        match self.connections.remove(address) {
-            Some(connection) => Ok(connection),
-            None => Connection::open(address, &self.options).await,
+        if let Some(mut connection) = self.connections.remove(address)
+            && !connection.has_ended()
+        {
+            return Ok(connection);
         }
+        Connection::open(address, &self.options).await
     }
 
     fn node_index(&mut self, address: &str) -> Option<u16> {

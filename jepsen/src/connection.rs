@@ -118,6 +118,19 @@ impl Connection {
         &self.address
     }
 
+    /// Whether the server is known to have hung up: what would be sent now cannot be done, and need not be tried.
+    pub fn has_ended(&mut self) -> bool {
+        let mut byte = [0; 1];
+        match self.stream.try_read(&mut byte) {
+            Ok(0) => true,
+            Ok(_) => {
+                self.decoder.feed(&byte);
+                false
+            }
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
     /// Sends a command and waits for its reply.
     pub async fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Result<Value, CallError> {
         let mut bytes = Vec::with_capacity(64);

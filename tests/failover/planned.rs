@@ -8,6 +8,8 @@ use rustix::process::Signal;
 
 /// Clients are held for the rest of the replication lag and two commits.
 const HELD_MS: u64 = 1000;
+/// Clients under a rolling restart.
+const CLIENTS: u64 = 20;
 
 #[test]
 fn a_failover_by_command_under_load_loses_nothing_and_no_client_notices() {
@@ -39,7 +41,7 @@ fn a_failover_by_command_under_load_loses_nothing_and_no_client_notices() {
 #[test]
 fn a_rolling_restart_by_sigterm_loses_nothing() {
     let cluster = Cluster::start(DEFAULT);
-    let load = Load::start(&cluster.0.nodes(), 20);
+    let load = Load::start(&cluster.0.nodes(), CLIENTS);
     let shards = cluster.shards();
     for at in cluster.0.nodes() {
         let port = at.port();
@@ -55,7 +57,11 @@ fn a_rolling_restart_by_sigterm_loses_nothing() {
     let silences = shards.iter().map(|shard| outcome.longest_silence(shard, outcome.begun()));
     let silence = silences.max().unwrap_or_default();
     outcome.say("rolling-restart", silence);
-    assert_eq!((outcome.lost(), outcome.unknown), (0, 0), "I10: {outcome:?}");
+    assert_eq!(outcome.lost(), 0, "I10: {outcome:?}");
+    // A command can be on its way while the server closes the connection: this client does not send it again, as real ones
+    // do (`tests/real-clients/rolling`). At most one for each connection that a restart closes.
+    let closed = CLIENTS * cluster.0.nodes().len() as u64;
+    assert!(outcome.unknown <= closed, "{} of {closed}: {outcome:?}", outcome.unknown);
     assert!(silence < HELD_MS, "clients were held for {silence} ms");
     let lost = |event: &crate::cluster::Event| event.what.contains("data lost");
     assert!(!cluster.history().iter().any(lost), "a shard came back empty");
