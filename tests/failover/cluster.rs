@@ -295,6 +295,18 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
     kill_process(pid, signal).expect("a process of ours");
 }
 
+/// Stops a process, and waits until none of its threads runs: a signal takes its time, and the process goes on meanwhile.
+pub(crate) fn pause(pid: u32) {
+    signal(pid, Signal::STOP);
+    let stopped = || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a process of ours");
+        let mut stats =
+            threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+        stats.all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+    };
+    assert!(wait_until(LIMIT, stopped), "process {pid} does not stop");
+}
+
 /// Whether a process runs; a zombie does not.
 pub(crate) fn alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

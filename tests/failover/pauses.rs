@@ -1,6 +1,6 @@
 //! A primary that stands still for longer than its lease, and wakes up.
 
-use crate::cluster::{Asked, Cluster, DEFAULT, TTL_FLOOR_MS, now, signal};
+use crate::cluster::{Asked, Cluster, DEFAULT, TTL_FLOOR_MS, now, pause, signal};
 use crate::load::Load;
 use capstan_proto::slot::Slot;
 use capstan_tests::wire::{Wire, encode};
@@ -31,7 +31,7 @@ fn a_primary_paused_beyond_its_lease_serves_nothing_and_acknowledges_nothing_aft
     assert_eq!(old.ask(&["INCR", &key]).expect("it serves"), b":1\r\n");
 
     let paused = now();
-    signal(worker, Signal::STOP);
+    pause(worker);
     // What lies in its socket when it wakes up.
     old.send(&encode(&["INCR", &key])).expect("the kernel takes it");
     let after = cluster.wait_for_another_primary(&before);
@@ -69,7 +69,7 @@ fn a_pause_within_the_lease_changes_nothing() {
     let load = Load::start(&cluster.0.nodes(), 4);
     let before = cluster.shard(1);
     let worker = cluster.worker(before.primary);
-    signal(worker, Signal::STOP);
+    pause(worker);
     // As long as another shard takes for some thousand commands; the lease is 5 s.
     let other = cluster.shard(2);
     let key = key_of(&other, "meanwhile");
