@@ -110,6 +110,14 @@ impl Pids {
         Self { env: env.clone(), path, running: RefCell::default() }
     }
 
+    fn kill(&self, port: u16) {
+        let pid = self.running.borrow().get(&port).copied();
+        if let Some(pid) = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
+            // It may have ended at this moment.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+
     fn set(&self, port: u16, pid: Option<u32>) {
         let mut running = self.running.borrow_mut();
         match pid {
@@ -138,7 +146,7 @@ pub(crate) async fn keep(
         lists.of(server.kind).set(server.port, child.id());
         let told = child.stdout.take().map(|said| list_workers(said, server.port, Rc::clone(&lists)));
         let told = told.map(tokio::task::spawn_local);
-        let ended = until_end(&server, &mut child, &mut phase).await;
+        let ended = until_end(&server, &mut child, &lists, &mut phase).await;
         if let Some(told) = told {
             // Only the child had the other end.
             let _ = told.await;
@@ -206,6 +214,7 @@ fn spawn(server: &Server) -> io::Result<Child> {
 async fn until_end(
     server: &Server,
     child: &mut Child,
+    lists: &Lists,
     phase: &mut watch::Receiver<Phase>,
 ) -> Option<ExitStatus> {
     tokio::select! {
@@ -229,6 +238,8 @@ async fn until_end(
     };
     if !gone {
         tracing::warn!(server = server.name, "does not end: killed");
+        // A worker that does not move would not notice the end of its supervisor either.
+        lists.serving.kill(server.port);
         let _ = child.kill().await;
     }
     None
