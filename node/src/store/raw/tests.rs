@@ -1,6 +1,7 @@
 //! Random changes of one entry against a plain struct.
 
 use super::*;
+use crate::store::hash::Hasher;
 use crate::store::object::Set;
 use proptest::prelude::*;
 
@@ -80,10 +81,12 @@ proptest! {
 
 #[test]
 fn a_collection_keeps_its_object_through_expiries_and_gives_it_up_with_the_entry() {
-    let hasher = crate::store::hash::Hasher::seeded(1);
+    // Its seeds live for ever; held here, they are not taken for a leak.
+    static HASHER: std::sync::OnceLock<Hasher> = std::sync::OnceLock::new();
+    let hasher = HASHER.get_or_init(|| Hasher::seeded(1));
     let made = |member: &[u8]| {
         let mut set = Set::default();
-        set.add(&hasher, member);
+        set.add(hasher, member);
         Object::Set(set)
     };
     let long = vec![b'k'; 70_000];
@@ -98,7 +101,7 @@ fn a_collection_keeps_its_object_through_expiries_and_gives_it_up_with_the_entry
         entry.set_db(4);
         let before = entry.allocated();
         if let Some(Object::Set(set)) = entry.object_mut() {
-            set.add(&hasher, &[b'm'; 500]);
+            set.add(hasher, &[b'm'; 500]);
         }
         assert!(entry.is(4, key) && entry.allocated() >= before + 500);
         // The same size class as the pointer, and another one.
