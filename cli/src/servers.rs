@@ -9,6 +9,7 @@ use capstan_meta::server::{MetaConfig, MetaError};
 use capstan_node::config::load::{self, LoadError};
 use capstan_node::config::{Config, Key};
 use capstan_node::core::NodeCore;
+use capstan_node::departure;
 use capstan_node::server::{NodeConfig, Server};
 use capstan_node::supervised::Supervised;
 use capstan_node::trace::ServingTrace;
@@ -165,7 +166,13 @@ where
 }
 
 fn runtime(name: &str, threads: usize) -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name(name)
+        .enable_all()
+        .on_thread_start(departure::gather_on_this_thread)
+        .on_thread_park(departure::depart)
+        .build()
 }
 
 /// The signals that stop a server.

@@ -9,6 +9,7 @@ use crate::blocking::{Answer, Blocked};
 use crate::clients::{Activity, Client, Place};
 use crate::config::Verdict;
 use crate::core::NodeCore;
+use crate::departure;
 use crate::dispatch::{self, LongCall, Ran, Scratch, Step};
 use crate::input::Input;
 use crate::output;
@@ -298,6 +299,12 @@ impl Connection {
         if stamp.batch > 0 || self.outbox.as_ref().is_some_and(|outbox| outbox.waiting() > 0) {
             let outbox = self.outbox.get_or_insert_with(|| Arc::new(Outbox::new(self.stream.clone())));
             self.core.leave_later(outbox, bytes, stamp);
+            return Ok(());
+        }
+        if departure::gathers(bytes.len()) {
+            let outbox = self.outbox.get_or_insert_with(|| Arc::new(Outbox::new(self.stream.clone())));
+            outbox.gather(bytes, stamp);
+            departure::enlist(&self.core, outbox);
             return Ok(());
         }
         if !stamp.may_leave(&self.core) {

@@ -13,6 +13,7 @@ pub mod commands;
 pub mod config;
 pub mod connection;
 pub mod core;
+pub mod departure;
 pub mod dispatch;
 pub mod gauges;
 pub mod glob;

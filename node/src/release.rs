@@ -122,8 +122,13 @@ impl Outbox {
         fresh
     }
 
+    /// Takes over replies that wait for no batch; [`release`](Self::release) lets them go.
+    pub(crate) fn gather(&self, bytes: Vec<u8>, stamp: Stamp) {
+        self.add(bytes, stamp);
+    }
+
     /// Lets the replies go whose batch is not above `batch`.
-    fn release(&self, core: &NodeCore, batch: u64) {
+    pub(crate) fn release(&self, core: &NodeCore, batch: u64) {
         let mut inner = self.inner.lock();
         while let Some(mark) = inner.marks.front().filter(|mark| mark.stamp.batch <= batch) {
             if !mark.stamp.may_leave(core) {

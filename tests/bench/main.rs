@@ -50,6 +50,9 @@ struct Args {
     /// Redis on both sides: what differs then is noise.
     #[arg(long, global = true, conflicts_with = "emulated")]
     null: bool,
+    /// Another build of Capstan in Redis' place, to compare the two: its columns are called redis all the same.
+    #[arg(long, global = true, conflicts_with_all = ["null", "redis"])]
+    beside: Option<PathBuf>,
     /// Meta servers of the cluster.
     #[arg(long, global = true, default_value_t = 3)]
     meta: u16,
@@ -71,6 +74,9 @@ enum Scenario {
         /// How many keys.
         #[arg(long, default_value_t = 1_000_000)]
         keys: u64,
+        /// At this pipeline only.
+        #[arg(long)]
+        pipeline: Option<usize>,
     },
     /// The same with 16-KiB values.
     Large,
@@ -125,13 +131,16 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> io::Result<bool> {
-    let redis = Kind::redis(args.redis.clone())?;
-    let ours = if args.null { redis.clone() } else { capstan(args)? };
+    let redis = match &args.beside {
+        Some(binary) => capstan(args, Some(binary))?,
+        None => Kind::redis(args.redis.clone())?,
+    };
+    let ours = if args.null { redis.clone() } else { capstan(args, args.capstan.as_ref())? };
     let kinds = [&ours, &redis];
     let scenarios = match args.scenario {
         Scenario::Smoke => return smoke(args, kinds).map(|()| true),
         Scenario::All => vec![
-            Scenario::Ratios { keys: 1_000_000 },
+            Scenario::Ratios { keys: 1_000_000, pipeline: None },
             Scenario::Large,
             Scenario::Memory,
             Scenario::Tails,
@@ -150,8 +159,10 @@ fn run(args: &Args) -> io::Result<bool> {
 
 fn measure(args: &Args, kinds: [&Kind; 2], scenario: Scenario) -> io::Result<bool> {
     match scenario {
-        Scenario::Ratios { keys } => {
-            with_servers(args, "ratios", kinds, &ratios::Plan::small_values(args.rounds, keys, args.scale))
+        Scenario::Ratios { keys, pipeline } => {
+            let mut plan = ratios::Plan::small_values(args.rounds, keys, args.scale);
+            plan.cells.retain(|cell| pipeline.is_none_or(|only| cell.pipeline == only));
+            with_servers(args, "ratios", kinds, &plan)
         }
         Scenario::Large => {
             with_servers(args, "large", kinds, &ratios::Plan::large_values(args.rounds, args.scale))
@@ -184,8 +195,8 @@ fn measure(args: &Args, kinds: [&Kind; 2], scenario: Scenario) -> io::Result<boo
     }
 }
 
-fn capstan(args: &Args) -> io::Result<Kind> {
-    let binary = match &args.capstan {
+fn capstan(args: &Args, named: Option<&PathBuf>) -> io::Result<Kind> {
+    let binary = match named {
         Some(path) => path.clone(),
         None => capstan_tests::process::capstan_binary()?,
     };

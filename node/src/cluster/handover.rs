@@ -4,21 +4,24 @@
 //! `install.rs` has begun the hold and locked every lane once, so what was executed is all that there will be under this
 //! epoch. Then, each step once the one before is done: seal it; wait until the candidate has acknowledged it; let the
 //! replies go that waited; give the lease up; tell the meta group. Nothing but the committed state ends the attempt, no
-//! timer and no error; what waits too long is told TRYAGAIN by the hold itself (`hold.rs`). When the attempt has ended
-//! without a promotion the clients wait until the lease is back, so that nobody is sent away for nothing.
+//! timer and no error; what waits too long is told TRYAGAIN by the hold itself (`hold.rs`). Clients are released once they
+//! can be served: after a promotion when the new primary has taken this node in as its replica, so that it knows its own
+//! role and sends nobody back; without one when the lease is back.
 
 use super::life::Life;
 use super::report::{HandedOver, Held};
 use super::role::{Attempt, CatchUp, Duty};
-use crate::hold::Patience;
+use crate::hold::{Patience, Until};
 use crate::log::Log;
 use capstan_proto::ids::{NodeId, Position};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often is looked whether the lease is back.
+/// How often is looked whether clients can be released.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// A new primary that has not answered its replica within this may be gone: clients find out for themselves.
+const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 
 /// Hands over whenever an attempt is in force. Runs until the life ends.
 pub async fn run(life: Arc<Life>) {
@@ -57,9 +60,12 @@ async fn hand_over(life: &Arc<Life>, attempt: Attempt, duty: &mut watch::Receive
     }
     if now_leads == lead {
         life.urge.notify_one();
-        wait_for_lease(life).await;
+        wait_while_held(life, |life| life.core.serving.covers(life.core.env.clock.boot())).await;
+    } else if now_leads.is_none() {
+        let answered = wait_while_held(life, |life| life.core.replication.link().up);
+        let _ = tokio::time::timeout(ANSWER_LIMIT, answered).await;
     }
-    let Some(since) = life.core.hold.end() else { return };
+    let Some(since) = life.core.hold.end(Until::HandedOver) else { return };
     let hold = life.core.env.clock.boot().since(since);
     let promoted = now_leads != lead;
     tracing::info!(attempt = %attempt.id, promoted, hold_us = hold.as_micros() as u64, "clients are released");
@@ -90,14 +96,10 @@ fn has_all(log: &Log, candidate: NodeId, position: Position) -> bool {
     log.followers().iter().any(|follower| follower.who == candidate && follower.acked >= position.batch.0)
 }
 
-/// Waits for the lease that the end of an attempt brings back, no longer than the clients do.
-async fn wait_for_lease(life: &Life) {
+/// Waits for what lets clients go on, no longer than they do.
+async fn wait_while_held(life: &Life, can_go_on: impl Fn(&Life) -> bool) {
     let core = &life.core;
-    loop {
-        let now = core.env.clock.boot();
-        if core.serving.covers(now) || core.hold.patience(now) != Patience::Wait {
-            return;
-        }
+    while !can_go_on(life) && core.hold.patience(core.env.clock.boot()) == Patience::Wait {
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }

@@ -9,6 +9,7 @@ use super::role::{self, Duty, Step};
 use super::view::{Standing, View};
 use crate::blocking::{self, Why};
 use crate::core::NodeCore;
+use crate::hold::Until;
 use crate::log::Required;
 use crate::replication::Receiver;
 use capstan_proto::ids::{Incarnation, NodeId};
@@ -17,6 +18,9 @@ use capstan_proto::topology::Topology;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// Clients wait no longer than this for a new primary's first lease, which one heartbeat brings where all is well.
+const FIRST_LEASE_LIMIT: Duration = Duration::from_millis(500);
 
 /// Shows a cluster state to clients and lanes. Blocks: every lane is locked once before this returns (►8).
 pub fn show(core: &NodeCore, topology: Arc<Topology>, me: (NodeId, Option<Incarnation>), standing: Standing) {
@@ -107,7 +111,11 @@ async fn take(
         Step::Want(wanted) => life.offload.run(move || core.log.set_wanted(wanted)).await,
         Step::Hold => {
             let limit = Duration::from_millis(topology.setting_number(HOLD_LIMIT));
-            core.hold.begin(core.env.clock.boot(), limit);
+            core.hold.begin(core.env.clock.boot(), limit, Until::HandedOver);
+            Some(())
+        }
+        Step::AwaitLease => {
+            core.hold.begin(core.env.clock.boot(), FIRST_LEASE_LIMIT, Until::FirstLease);
             Some(())
         }
         Step::Lanes => {

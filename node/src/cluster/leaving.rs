@@ -72,6 +72,8 @@ pub async fn when_wanted(life: &Life) {
 /// client without an answer, and without knowing whether it was done.
 async fn linger(life: &Life) {
     let (clock, processed) = (&life.core.env.clock, &life.core.stats.processed);
+    // Held commands are answered when the hold ends.
+    life.core.hold.passed(&**clock).await;
     let begun = clock.boot();
     let (mut count, mut quiet_since) = (processed.load(Ordering::Relaxed), begun);
     while clock.boot().since(quiet_since) < QUIET && clock.boot().since(begun) < LINGER_MAX {

@@ -11,6 +11,7 @@ use super::report::Report;
 use super::role::Duty;
 use super::stall::Stall;
 use crate::core::NodeCore;
+use crate::hold::Until;
 use arc_swap::ArcSwap;
 use capstan_proto::env::{Boot, Env};
 use capstan_proto::ids::{Incarnation, NodeId, Version};
@@ -127,6 +128,9 @@ impl Life {
         // The end first: nobody takes the lease of one epoch for that of another.
         self.core.serving.set_until(lease.until().unwrap_or_default());
         self.core.serving.set_epoch(lease.lead().map(|lead| lead.epoch).unwrap_or_default());
+        if lease.until().is_some() {
+            self.core.hold.end(Until::FirstLease);
+        }
         done
     }
 

@@ -137,6 +137,8 @@ pub enum Step {
     Want(Wanted),
     /// Commands on the shard wait (►14).
     Hold,
+    /// Commands wait for the first lease of a new epoch.
+    AwaitLease,
     /// Lock every lane and tell it what it may do now (►8).
     Lanes,
     /// Close the log behind what was executed; replies that wait for it are dropped with their connections (►9).
@@ -160,6 +162,7 @@ pub fn steps(before: &Duty, after: &Duty) -> Vec<Step> {
                 steps.push(Step::StepDown);
             }
             steps.push(Step::OpenEpoch(lead.epoch));
+            steps.push(Step::AwaitLease);
         }
         Some(_) | None => {}
     }
@@ -238,11 +241,17 @@ mod tests {
     fn a_promotion_ends_with_the_lanes_once_everything_received_is_in_and_the_epoch_is_open() {
         assert_eq!(
             steps(&Duty::Replica(source(3)), &primary(4, Wanted::Yes)),
-            [Step::StopReceiver, Step::OpenEpoch(ShardEpoch(4)), Step::Want(Wanted::Yes), Step::Lanes]
+            [
+                Step::StopReceiver,
+                Step::OpenEpoch(ShardEpoch(4)),
+                Step::AwaitLease,
+                Step::Want(Wanted::Yes),
+                Step::Lanes
+            ]
         );
         assert_eq!(
             steps(&Duty::Nothing, &primary(1, Wanted::No)),
-            [Step::OpenEpoch(ShardEpoch(1)), Step::Want(Wanted::No), Step::Lanes]
+            [Step::OpenEpoch(ShardEpoch(1)), Step::AwaitLease, Step::Want(Wanted::No), Step::Lanes]
         );
     }
 
@@ -259,7 +268,13 @@ mod tests {
     fn a_primary_that_missed_its_own_demotion_closes_the_old_epoch_before_it_opens_the_new_one() {
         assert_eq!(
             steps(&primary(3, Wanted::Yes), &primary(5, Wanted::Yes)),
-            [Step::StepDown, Step::OpenEpoch(ShardEpoch(5)), Step::Want(Wanted::Yes), Step::Lanes]
+            [
+                Step::StepDown,
+                Step::OpenEpoch(ShardEpoch(5)),
+                Step::AwaitLease,
+                Step::Want(Wanted::Yes),
+                Step::Lanes
+            ]
         );
     }
 

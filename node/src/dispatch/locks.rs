@@ -110,6 +110,10 @@ pub(super) fn may_touch(
         }
         Access::Mine if !core.env.rules.on(Rule::CheckUnderLaneLock) => Ok(()),
         Access::Mine | Access::Held => Err(not_now(core, now)),
+        // Handed over, and where to is not ready for clients yet.
+        Access::Replica if core.hold.patience(now.boot) == hold::Patience::Wait => {
+            Err(Refused::Stop(Stop::Held))
+        }
         access @ (Access::Replica | Access::Elsewhere | Access::Unassigned) => {
             Ok(route::check(core, session, spec, key.slot, access)?)
         }
@@ -121,8 +125,8 @@ pub(super) fn may_touch(
 fn not_now(core: &NodeCore, now: Now) -> Refused {
     match core.hold.patience(now.boot) {
         hold::Patience::Wait => Refused::Stop(Stop::Held),
-        hold::Patience::Over => Error::TryAgain.into(),
-        hold::Patience::NoHold => Error::ClusterDown.into(),
+        hold::Patience::Over(hold::Until::HandedOver) => Error::TryAgain.into(),
+        hold::Patience::Over(hold::Until::FirstLease) | hold::Patience::NoHold => Error::ClusterDown.into(),
     }
 }
 

@@ -90,7 +90,7 @@ pub struct Now {
 
 impl Now {
     fn read(core: &NodeCore) -> Self {
-        Self { wall: core.env.clock.wall(), boot: core.env.clock.boot() }
+        Self { wall: core.env.clock.wall_lately(), boot: core.env.clock.boot() }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Config;
+use crate::hold::Until;
 use crate::store::Access;
 use capstan_proto::env::{Clock, Env};
 use std::sync::Arc;
@@ -216,13 +217,13 @@ fn a_read_that_finds_a_key_expired_waits_for_the_deletion_that_it_logged() {
 fn a_held_slot_stops_the_connection_and_nothing_executes_before_the_hold_ends() {
     let mut bench = Bench::new();
     assert_eq!(bench.say("SET foo 1\nMULTI\nINCR foo\n"), "+OK\r\n+OK\r\n+QUEUED\r\n");
-    bench.core.hold.begin(Boot(0), std::time::Duration::from_nanos(1000));
+    bench.core.hold.begin(Boot(0), std::time::Duration::from_nanos(1000), Until::HandedOver);
     bench.core.lanes.set_access(|_| Access::Held);
     bench.arrive(b"EXEC\nFLUSHALL\nPING\n");
     let (replies, step, _) = bench.run();
     assert!(matches!(step, Step::Held) && replies.is_empty(), "{step:?} {replies}");
     assert!(bench.session.multi.is_some(), "the transaction waits as a whole");
-    bench.core.hold.end();
+    bench.core.hold.end(Until::HandedOver);
     bench.core.lanes.set_access(|_| Access::Mine);
     assert_eq!(bench.run().0, "*1\r\n:2\r\n+OK\r\n+PONG\r\n", "what was held is executed, once");
 }
@@ -231,7 +232,7 @@ fn a_held_slot_stops_the_connection_and_nothing_executes_before_the_hold_ends() 
 fn a_command_that_is_held_beyond_the_limit_is_told_to_try_again_and_has_changed_nothing() {
     let mut bench = Bench::new();
     assert_eq!(bench.say("SET foo 1\n"), "+OK\r\n");
-    bench.core.hold.begin(Boot(0), std::time::Duration::from_nanos(1000));
+    bench.core.hold.begin(Boot(0), std::time::Duration::from_nanos(1000), Until::HandedOver);
     bench.core.lanes.set_access(|_| Access::Held);
     bench.clock.0.store(1000, Ordering::Relaxed);
     let again = "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
@@ -239,12 +240,15 @@ fn a_command_that_is_held_beyond_the_limit_is_told_to_try_again_and_has_changed_
     // ►14: the attempt has ended, and the lease is not back yet: clients go on waiting, up to the limit.
     bench.core.lanes.set_access(|_| Access::Mine);
     bench.core.serving.set_until(Boot(0));
-    bench.core.hold.begin(Boot(1000), std::time::Duration::from_nanos(1000));
+    bench.core.hold.begin(Boot(1000), std::time::Duration::from_nanos(1000), Until::HandedOver);
     bench.arrive(b"GET foo\n");
     assert!(matches!(bench.run().1, Step::Held));
+    // The first lease of a new epoch does not come.
+    bench.core.hold.begin(Boot(1000), std::time::Duration::ZERO, Until::FirstLease);
+    assert_eq!(bench.run().0, "-CLUSTERDOWN The cluster is down\r\n");
     bench.core.serving.set_until(Boot(u64::MAX));
-    bench.core.hold.end();
-    assert_eq!(bench.run().0, "$1\r\n1\r\n");
+    bench.core.hold.end(Until::FirstLease);
+    assert_eq!(bench.say("GET foo\n"), "$1\r\n1\r\n");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Config;
+use crate::departure;
 use crate::log::Wanted;
 use crate::store::{Change, Effect};
 use capstan_proto::env::{Boot, Clock, Env, UnixMs};
@@ -202,4 +203,36 @@ async fn a_client_that_has_left_is_noticed_when_its_reply_leaves() {
     scene.write(b"a", b"1");
     scene.drain();
     assert!(matches!(scene.trouble(), Some(Trouble::Failed(_))), "{:?}", scene.trouble());
+}
+
+#[tokio::test]
+async fn gathered_replies_leave_together_when_the_worker_parks_or_when_many_wait() {
+    let mut scene = Scene::new(Rules::ALL).await;
+    departure::gather_on_this_thread();
+    assert!(departure::gathers(10) && !departure::gathers(100_000));
+    let stamp = Stamp { batch: 0, under_lease: true, epoch: ShardEpoch(1) };
+    for reply in [b"+1\r\n", b"+2\r\n"] {
+        scene.outbox.gather(reply.to_vec(), stamp);
+        departure::enlist(&scene.core, &scene.outbox);
+    }
+    assert_eq!(scene.outbox.waiting(), 8);
+    departure::depart();
+    scene.reads(b"+1\r\n+2\r\n").await;
+    for _ in 0..32 {
+        scene.outbox.gather(b"+3\r\n".to_vec(), stamp);
+        departure::enlist(&scene.core, &scene.outbox);
+    }
+    assert_eq!(scene.outbox.waiting(), 0, "they do not wait for ever");
+    scene.reads(&b"+3\r\n".repeat(32)).await;
+}
+
+#[tokio::test]
+async fn gathered_replies_do_not_leave_after_the_lease() {
+    let scene = Scene::new(Rules::ALL).await;
+    departure::gather_on_this_thread();
+    scene.outbox.gather(b"+1\r\n".to_vec(), Stamp { batch: 0, under_lease: true, epoch: ShardEpoch(1) });
+    departure::enlist(&scene.core, &scene.outbox);
+    scene.clock.0.store(1000, Relaxed);
+    departure::depart();
+    assert_eq!((scene.trouble(), scene.outbox.waiting()), (Some(Trouble::LeaseLost), 0));
 }

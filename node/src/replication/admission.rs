@@ -24,6 +24,14 @@ pub fn judge(hello: &Hello, view: &View) -> Result<Lead, Refusal> {
     }
 }
 
+/// Whether a replica has heard of a promotion that this node has not heard of.
+#[must_use]
+pub fn is_ahead(hello: &Hello, view: &View) -> bool {
+    let topology = view.topology();
+    topology.group == Some(hello.group)
+        && topology.shards.get(&hello.shard).is_none_or(|shard| shard.epoch < hello.epoch)
+}
+
 /// Whether a session may go on: everything that it was judged by still holds.
 #[must_use]
 pub fn still_holds(hello: &Hello, lead: Lead, view: &View) -> bool {

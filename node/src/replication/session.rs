@@ -26,6 +26,11 @@ use tokio::sync::{Notify, Semaphore};
 
 /// A peer that has authenticated says who it is within this.
 const HELLO_LIMIT: Duration = Duration::from_secs(5);
+/// A replica that knows a newer epoch than this node is refused only if this node has not heard of it within this: a
+/// refusal costs the replica a pause, and the clients that its old role still holds.
+const NEWS_LIMIT: Duration = Duration::from_millis(500);
+/// How often is looked whether the news has come.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// Frames are read from the log in portions of this size while a replica catches up.
 pub(super) const PORTION: usize = 1 << 20;
 
@@ -67,8 +72,7 @@ pub(super) async fn serve(
         Err(_) => return SessionError::NoHello,
     };
     let out = FollowerOut::new(write);
-    let view = core.view.load_full();
-    let judged = admission::judge(&hello, &view);
+    let (view, judged) = judge(core, &hello).await;
     let place = places.try_acquire().map_err(|_| Refusal::Full);
     let (lead, _place) = match (judged, place) {
         (Ok(lead), Ok(place)) => (lead, place),
@@ -89,6 +93,19 @@ pub(super) async fn serve(
     let Err(ended) = ended;
     tracing::info!(replica = %who, %ended, "a replica is gone");
     ended
+}
+
+/// Judges a replica by the newest state, and waits for that for a moment if the replica has seen a newer one.
+async fn judge(core: &NodeCore, hello: &Hello) -> (Arc<View>, Result<Lead, Refusal>) {
+    let until = core.env.clock.boot().after(NEWS_LIMIT);
+    loop {
+        let view = core.view.load_full();
+        let judged = admission::judge(hello, &view);
+        if judged.is_ok() || !admission::is_ahead(hello, &view) || core.env.clock.boot() >= until {
+            return (view, judged);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// These loops end by an error only.

@@ -103,7 +103,7 @@ impl Replication {
         self.link.lock().clone()
     }
 
-    pub(super) fn with_link<T>(&self, change: impl FnOnce(&mut Link) -> T) -> T {
+    pub(crate) fn with_link<T>(&self, change: impl FnOnce(&mut Link) -> T) -> T {
         change(&mut self.link.lock())
     }
 

@@ -208,6 +208,27 @@ async fn a_primary_of_an_older_epoch_is_not_followed_and_its_replica_is_not_coun
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_hears_of_a_promotion_first_is_taken_in_when_its_primary_hears_of_it() {
+    let mut shard = Shard::start(1, BACKLOG, Rules::ALL).await;
+    set(shard.core(1), "key", b"value");
+    shard.level(1, 2).await;
+    shard.decide(2, 2);
+    // It dials nobody any more, and still knows the old state only.
+    let receiver = shard.nodes[1].receiver.take().expect("it follows");
+    receiver.stop_and_join().await;
+    shard.hear(1, 2, 2).await;
+    let made = shard.net.made.load(Relaxed);
+    shard.follow(1, 2, 2);
+    until("node 1 dials", || shard.net.made.load(Relaxed) > made).await;
+    // A refusal would come at once, and a second try after the first pause.
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    shard.hear(2, 2, 2).await;
+    shard.level(2, 1).await;
+    assert_eq!(shard.net.made.load(Relaxed), made + 1, "it was refused");
+    shard.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_positions_of_another_shard_mean_nothing() {
     let mut shard = Shard::start(1, BACKLOG, Rules::ALL).await;
     set(shard.core(1), "key", b"value");

@@ -151,6 +151,18 @@ impl Shard {
 
     /// Makes a node the primary of an epoch, in the order of `cluster/role.rs`; all others follow it.
     pub(super) async fn promote(&mut self, byte: u8, epoch: u64) {
+        self.decide(byte, epoch);
+        let all = 1..=self.nodes.len() as u8;
+        for other in all.clone() {
+            self.hear(other, byte, epoch).await;
+        }
+        for other in all.filter(|other| *other != byte) {
+            self.follow(other, byte, epoch);
+        }
+    }
+
+    /// A node is the primary of an epoch, which nobody has heard of yet.
+    pub(super) fn decide(&mut self, byte: u8, epoch: u64) {
         let all = self.nodes.len() as u8;
         self.topology.set(Row::Shard(ShardRow {
             id: SHARD,
@@ -164,28 +176,32 @@ impl Shard {
             last_attempt: AttemptId(0),
             floor: None,
         }));
+    }
+
+    /// One node hears what was decided.
+    pub(super) async fn hear(&mut self, other: u8, byte: u8, epoch: u64) {
         let topology = Arc::new(self.topology.clone());
-        for (other, each) in (1..).zip(&mut self.nodes) {
-            if let Some(receiver) = each.receiver.take() {
-                receiver.stop_and_join().await;
-            }
-            let (core, topology) = (each.core.clone(), topology.clone());
-            let installed = tokio::task::spawn_blocking(move || {
-                if other == byte {
-                    core.log.open_epoch(ShardEpoch(epoch));
-                    core.log.set_wanted(Wanted::Yes);
-                } else {
-                    core.log.step_down();
-                }
-                core.install(View::new(topology, node(other), Some(life(other)), Standing::Live, UnixMs(0)));
-            });
-            installed.await.expect("no panic");
+        let each = &mut self.nodes[usize::from(other) - 1];
+        if let Some(receiver) = each.receiver.take() {
+            receiver.stop_and_join().await;
         }
-        for (other, each) in (1..).zip(&mut self.nodes) {
-            if other != byte {
-                each.receiver = Some(Receiver::start(&each.core, SHARD, node(byte), ShardEpoch(epoch)));
+        let core = each.core.clone();
+        let installed = tokio::task::spawn_blocking(move || {
+            if other == byte {
+                core.log.open_epoch(ShardEpoch(epoch));
+                core.log.set_wanted(Wanted::Yes);
+            } else {
+                core.log.step_down();
             }
-        }
+            core.install(View::new(topology, node(other), Some(life(other)), Standing::Live, UnixMs(0)));
+        });
+        installed.await.expect("no panic");
+    }
+
+    /// A node follows the primary of an epoch.
+    pub(super) fn follow(&mut self, other: u8, byte: u8, epoch: u64) {
+        let each = &mut self.nodes[usize::from(other) - 1];
+        each.receiver = Some(Receiver::start(&each.core, SHARD, node(byte), ShardEpoch(epoch)));
     }
 
     /// Waits until a replica has everything that its primary has, and it is in force.
