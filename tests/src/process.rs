@@ -111,9 +111,9 @@ pub fn capstan_binary() -> io::Result<PathBuf> {
         return Ok(path.into());
     }
     let exe = std::env::current_exe()?;
-    // target/<profile>/deps/<test> -> target/<profile>/capstan
-    let beside = exe.ancestors().nth(2).map(|folder| folder.join("capstan"));
-    beside.filter(|path| path.is_file()).ok_or_else(|| {
+    // A program lies in target/<profile> like capstan itself, a test in target/<profile>/deps.
+    let mut beside = exe.ancestors().skip(1).take(2).map(|folder| folder.join("capstan"));
+    beside.find(|path| path.is_file()).ok_or_else(|| {
         io::Error::other("no capstan binary: build it first (cargo build), or name it in CAPSTAN_BIN")
     })
 }

@@ -80,7 +80,10 @@ async fn give_up(life: &Arc<Life>, attempt: Attempt) -> Option<Position> {
     let position = life.offload.run(move || core.log.seal()).await?;
     let log = &life.core.log;
     match attempt.catch_up {
-        CatchUp::Whole => log.until(|log| has_all(log, attempt.candidate, position).then_some(())).await,
+        CatchUp::Whole => {
+            let has_all = |log: &Log| has_all(log, attempt.candidate, position).then_some(());
+            log.until_acked(position.batch.0, has_all).await;
+        }
         CatchUp::Skipped => {}
     }
     // Everything that waits was sent: it leaves under the lease that is still held.

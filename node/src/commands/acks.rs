@@ -50,7 +50,8 @@ fn timeout(args: Args<'_>, at: usize) -> Result<Option<Duration>, Error> {
 
 /// Returns once so many replicas have acknowledged a batch, or the time is up; says how many have.
 async fn acknowledged(log: &Log, batch: u64, replicas: usize, limit: Option<Duration>) -> usize {
-    let enough = log.until(|log| Some(log.count_acked(batch)).filter(|count| *count >= replicas));
+    let enough =
+        log.until_acked(batch, |log| Some(log.count_acked(batch)).filter(|count| *count >= replicas));
     match limit {
         None => enough.await,
         Some(limit) => tokio::time::timeout(limit, enough).await.unwrap_or_else(|_| log.count_acked(batch)),

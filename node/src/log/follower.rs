@@ -28,6 +28,8 @@ pub const QUEUE_MAX: usize = 16 << 20;
 #[derive(Clone)]
 pub struct FollowerOut {
     shared: Arc<Mutex<Out>>,
+    /// What asks the replica for an acknowledgement.
+    ask: Bytes,
 }
 
 impl std::fmt::Debug for FollowerOut {
@@ -95,7 +97,13 @@ impl FollowerOut {
     pub fn new(sink: impl AsyncWrite + Send + Unpin + 'static) -> Self {
         let out =
             Out { sink: Box::new(sink), queue: VecDeque::new(), queued: 0, newest: 0, sent: 0, failed: None };
-        Self { shared: Arc::new(Mutex::new(out)) }
+        Self { shared: Arc::new(Mutex::new(out)), ask: Bytes::new() }
+    }
+
+    /// With the message that asks the replica for an acknowledgement.
+    #[must_use]
+    pub fn asking_with(self, ask: Bytes) -> Self {
+        Self { ask, ..self }
     }
 
     /// Sends bytes that are no frame of the log, and waits until the socket has taken them and what was queued before.
@@ -193,6 +201,18 @@ impl Slot {
                 self.level.store(false, SeqCst);
                 Pushed::Fallen
             }
+        }
+    }
+
+    /// Asks for an acknowledgement at once, if nothing waits in front: else there is none to be had at once.
+    fn ask(&self) {
+        let mut out = self.out.shared.lock();
+        if !self.level.load(SeqCst) || !out.queue.is_empty() {
+            return;
+        }
+        out.add(self.out.ask.clone(), 0);
+        if !matches!(out.write(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(()))) {
+            self.tell();
         }
     }
 
@@ -359,6 +379,26 @@ impl Log {
     pub fn count_acked(&self, batch: u64) -> usize {
         let shared = self.shared.lock();
         shared.followers.iter().filter(|slot| slot.acked.load(SeqCst) >= batch).count()
+    }
+
+    /// Returns once a condition on the acknowledgements of a batch holds. Whoever lacks it is asked for one, once it was
+    /// sent: by themselves replicas acknowledge only now and then.
+    pub async fn until_acked<T>(&self, batch: u64, mut condition: impl FnMut(&Self) -> Option<T>) -> T {
+        let mut asked = false;
+        self.until(|log| {
+            let found = condition(log);
+            if found.is_none() && !asked && log.is_sent(batch) {
+                asked = true;
+                let shared = log.shared.lock();
+                shared
+                    .followers
+                    .iter()
+                    .filter(|slot| slot.acked.load(SeqCst) < batch)
+                    .for_each(|slot| slot.ask());
+            }
+            found
+        })
+        .await
     }
 
     /// Returns once a condition on the log or its followers holds; asked again after each change.

@@ -32,11 +32,13 @@ pub(super) struct Intake<'a> {
     target: Target,
     state: State,
     copied: u64,
+    /// The primary has asked for an acknowledgement.
+    asked: bool,
 }
 
 impl<'a> Intake<'a> {
     pub(super) const fn new(core: &'a Arc<NodeCore>, target: Target) -> Self {
-        Self { core, target, state: State::Asked, copied: 0 }
+        Self { core, target, state: State::Asked, copied: 0, asked: false }
     }
 
     /// How far this replica has come: batches count only where they are applied to data that is in force.
@@ -46,6 +48,11 @@ impl<'a> Intake<'a> {
             State::Asked | State::Copying(_) => 0,
         };
         Ack { number, clock_ms: super::standing::clock_ms(self.core), copied: self.copied }
+    }
+
+    /// Whether the primary has asked for an acknowledgement since this was last called.
+    pub(super) const fn take_ask(&mut self) -> bool {
+        std::mem::replace(&mut self.asked, false)
     }
 
     /// Takes in one thing that came.
@@ -60,6 +67,10 @@ impl<'a> Intake<'a> {
             }
             Received::Message(Message::Echo { clock_ms }) => {
                 self.core.replication.with_link(|link| link.echoed_ms = link.echoed_ms.max(clock_ms));
+                Ok(())
+            }
+            Received::Message(Message::Ask) => {
+                self.asked = true;
                 Ok(())
             }
             Received::Message(Message::Hello(_) | Message::Ack(_)) => {

@@ -4,7 +4,7 @@
 //! 2. The primary judges who asks (`admission.rs`), then goes on from that position or copies everything (`session.rs`,
 //!    `source.rs`, ►21).
 //! 3. The replica keeps and applies what comes (`intake.rs`, `apply.rs`), a copy in a shadow (`copying.rs`).
-//! 4. Each read of its socket ends in one acknowledgement, which the log of the primary counts (`log/follower.rs`).
+//! 4. It acknowledges at most once a millisecond, or at once when asked; the log of the primary counts (`log/follower.rs`).
 //!
 //! Nothing in here decides who is primary: roles come from the cluster state, and `cluster/role.rs` starts and stops the
 //! receiver with them.

@@ -2,7 +2,7 @@
 //!
 //! It lives for one (shard, primary, epoch): a newer state of the cluster means another receiver. [`Receiver::stop_and_join`]
 //! returns when everything that had come is in the log and applied, and nothing more will be: what a killed primary has
-//! left in the socket is read to its end. Whatever breaks the link is said once and tried again after a pause.
+//! left in the socket is read to its end. It acknowledges what it has applied now and then, and at once when asked. Whatever breaks the link is said once and tried again after a pause.
 
 use super::intake::Intake;
 use super::standing::{clock_ms, say_once};
@@ -11,6 +11,7 @@ use super::{LINK_TIMEOUT, standing};
 use crate::core::NodeCore;
 use crate::log::{FrameError, NotNext};
 use crate::store::codec::DecodeError;
+use capstan_proto::env::Boot;
 use capstan_proto::ids::{NodeId, Position, ShardEpoch, ShardId};
 use capstan_proto::rpc::transport;
 use std::io;
@@ -28,6 +29,8 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 const DRAIN_PAUSE: Duration = Duration::from_millis(5);
 /// But not longer than this altogether: a promotion waits for it.
 const DRAIN_MAX: Duration = Duration::from_millis(200);
+/// Acknowledgements that nobody has asked for are this far apart: each costs both sides a system call and a wake-up.
+const ACK_PAUSE: Duration = Duration::from_millis(1);
 /// An acknowledgement that the socket does not take within this is given up, and all later ones.
 const ACK_LIMIT: Duration = Duration::from_secs(2);
 
@@ -205,6 +208,8 @@ async fn follow(
         acks: Some(write),
         inbox: Inbox::new(Side::Replica),
         intake: Intake::new(core, target),
+        owes: false,
+        last_ack: Boot::default(),
     };
     link.run(stop).await
 }
@@ -216,21 +221,33 @@ struct Link<'a> {
     acks: Option<WriteHalf<capstan_proto::env::Stream>>,
     inbox: Inbox,
     intake: Intake<'a>,
+    /// Something came that is not acknowledged.
+    owes: bool,
+    last_ack: Boot,
 }
 
 impl Link<'_> {
     async fn run(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), LinkError> {
         loop {
+            let patience = if self.owes { ACK_PAUSE } else { LINK_TIMEOUT };
             let got = tokio::select! {
                 biased;
                 () = told(stop) => return self.drain().await,
-                got = tokio::time::timeout(LINK_TIMEOUT, self.read.read_buf(self.inbox.room())) => got,
+                got = tokio::time::timeout(patience, self.read.read_buf(self.inbox.room())) => got,
             };
             match got {
+                Err(_) if self.owes => {}
                 Err(_) => return Err(LinkError::Silent),
                 Ok(Ok(0)) => return Err(LinkError::Closed),
                 Ok(Err(error)) => return Err(error.into()),
-                Ok(Ok(_)) => self.take_in().await?,
+                Ok(Ok(_)) => {
+                    self.take_in().await?;
+                    self.owes = true;
+                    let since_last = self.core.env.clock.boot().since(self.last_ack);
+                    if !self.intake.take_ask() && since_last < ACK_PAUSE {
+                        continue;
+                    }
+                }
             }
             self.acknowledge().await?;
         }
@@ -247,6 +264,7 @@ impl Link<'_> {
     }
 
     async fn acknowledge(&mut self) -> Result<(), LinkError> {
+        (self.owes, self.last_ack) = (false, self.core.env.clock.boot());
         let Some(acks) = &mut self.acks else { return Ok(()) };
         let ack = Message::Ack(self.intake.ack()).to_bytes()?;
         let sending = async {

@@ -71,7 +71,10 @@ pub(super) async fn serve(
         Ok(Err(error)) => return error,
         Err(_) => return SessionError::NoHello,
     };
-    let out = FollowerOut::new(write);
+    let out = match Message::Ask.to_bytes() {
+        Ok(ask) => FollowerOut::new(write).asking_with(ask),
+        Err(error) => return error.into(),
+    };
     let (view, judged) = judge(core, &hello).await;
     let place = places.try_acquire().map_err(|_| Refusal::Full);
     let (lead, _place) = match (judged, place) {

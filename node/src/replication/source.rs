@@ -22,6 +22,11 @@ use std::time::Duration;
 /// A line about progress is logged this often.
 const SAY_EVERY: Duration = Duration::from_secs(2);
 
+/// A copy works so long before it rests.
+const WORK: Duration = Duration::from_millis(1);
+/// And rests no longer than this, whatever it waited for.
+const REST_MAX: Duration = Duration::from_millis(3);
+
 /// How far a copy is.
 struct Progress {
     copy: u64,
@@ -32,6 +37,12 @@ struct Progress {
     keys_all: u64,
     began: Boot,
     said: Boot,
+}
+
+/// How long a copy has worked without a rest, and what clients had had executed by then.
+struct Pace {
+    since: Boot,
+    processed: u64,
 }
 
 impl Session<'_> {
@@ -54,11 +65,13 @@ impl Session<'_> {
             began: now,
             said: now,
         };
+        let mut pace = Pace { since: now, processed: 0 };
         for lane in 0..lanes.count() {
             let mut place = Place::default();
             while let Some(taken) = self.take(lane, &mut place, &progress).await {
                 self.send_piece(taken, &mut progress).await?;
                 self.keep_window(&mut progress).await?;
+                self.rest(&mut pace).await;
             }
         }
         let end = Message::CopyEnd { copy, pieces: progress.pieces };
@@ -145,6 +158,21 @@ impl Session<'_> {
                 () = self.heard.notified() => {}
             }
         }
+    }
+
+    /// Leaves the processor to others for as long as it was used, if clients are served meanwhile: a copy that takes all of
+    /// it is over sooner, and clients wait behind it.
+    async fn rest(&self, pace: &mut Pace) {
+        let (clock, stats) = (&self.core.env.clock, &self.core.stats);
+        let worked = clock.boot().since(pace.since);
+        if worked < WORK {
+            return;
+        }
+        let processed = stats.processed.load(Relaxed);
+        if processed != pace.processed {
+            tokio::time::sleep(worked.min(REST_MAX)).await;
+        }
+        *pace = Pace { since: clock.boot(), processed: stats.processed.load(Relaxed) };
     }
 
     fn say(&self, progress: &mut Progress) {

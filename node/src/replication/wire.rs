@@ -16,7 +16,7 @@ use capstan_proto::slot::Slot;
 use serde::{Deserialize, Serialize};
 
 /// The version of the peer protocol.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Tells messages from frames.
 const MAGIC: u8 = 0xC9;
 /// Before every message.
@@ -110,7 +110,7 @@ pub struct Piece {
     pub effects: Bytes,
 }
 
-/// How far a replica has come: once per read of its socket.
+/// How far a replica has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ack {
     /// The newest batch that is in its log and applied.
@@ -144,6 +144,8 @@ pub enum Message {
         /// 0 if it has heard none, or has no lease.
         clock_ms: u64,
     },
+    /// Somebody waits for the replica's acknowledgement: it comes at once, and not with the next that is due.
+    Ask,
 }
 
 const KIND_HELLO: u16 = 1;
@@ -152,6 +154,7 @@ const KIND_PIECE: u16 = 3;
 const KIND_COPY_END: u16 = 4;
 const KIND_ACK: u16 = 5;
 const KIND_ECHO: u16 = 6;
+const KIND_ASK: u16 = 7;
 
 /// Why bytes are no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -196,6 +199,7 @@ impl Message {
             Self::CopyEnd { .. } => KIND_COPY_END,
             Self::Ack(_) => KIND_ACK,
             Self::Echo { .. } => KIND_ECHO,
+            Self::Ask => KIND_ASK,
         }
     }
 
@@ -220,6 +224,7 @@ impl Message {
                 out.put_u64_le(ack.copied);
             }
             Self::Echo { clock_ms } => out.put_u64_le(*clock_ms),
+            Self::Ask => {}
         }
         let length = out.len() - PREFIX;
         let fits = u32::try_from(length).ok().filter(|_| length <= most(self.kind()));
@@ -242,6 +247,7 @@ impl Message {
                 Self::Ack(Ack { number, clock_ms, copied: body.get_u64_le() })
             }),
             KIND_ECHO => exactly(8).map(|()| Self::Echo { clock_ms: body.get_u64_le() }),
+            KIND_ASK => exactly(0).map(|()| Self::Ask),
             unknown => Err(WireError::OutOfPlace(unknown)),
         }
     }
@@ -301,7 +307,9 @@ impl Side {
     const fn takes(self, kind: u16) -> bool {
         match self {
             Self::Primary => matches!(kind, KIND_HELLO | KIND_ACK),
-            Self::Replica => matches!(kind, KIND_ANSWER | KIND_PIECE | KIND_COPY_END | KIND_ECHO),
+            Self::Replica => {
+                matches!(kind, KIND_ANSWER | KIND_PIECE | KIND_COPY_END | KIND_ECHO | KIND_ASK)
+            }
         }
     }
 }

@@ -151,3 +151,28 @@ fn a_primary_that_steps_down_has_everything_it_executed_in_its_log_and_records_n
     assert_eq!(write(&lanes, b"b", b"1"), 0);
     assert!(follower.has_ended() && log.followers().is_empty());
 }
+
+#[tokio::test]
+async fn whoever_waits_for_an_acknowledgement_has_the_replica_asked_once_the_batch_was_sent() {
+    let (lanes, log) = primary(4);
+    let (near, mut far) = tokio::io::duplex(1 << 20);
+    let incarnation = Incarnation { counter: 1, token: SpawnToken([0; 16]) };
+    let out = FollowerOut::new(near).asking_with(Bytes::from_static(b"ASK"));
+    let follower = log.follow(NodeId([1; 20]), incarnation, out);
+    let from = log.last();
+    assert_eq!(follower.level_from(from), Ok(true));
+    let tag = write(&lanes, b"a", b"1");
+    let waiting = tokio::spawn({
+        let log = log.clone();
+        async move { log.until_acked(tag, |log| (log.count_acked(tag) >= 1).then_some(())).await }
+    });
+    tokio::task::yield_now().await;
+    log.drain();
+    let mut want = log.read_after(from, usize::MAX).expect("held")[0].bytes().to_vec();
+    want.extend_from_slice(b"ASK");
+    let mut got = vec![0; want.len()];
+    far.read_exact(&mut got).await.expect("was sent");
+    assert_eq!(got, want, "the batch, then the question");
+    follower.acked(tag, 0);
+    waiting.await.expect("told");
+}
