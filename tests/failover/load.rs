@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 /// Keys of each client: enough for every shard to have some of each.
-const KEYS: u64 = 40;
+pub(crate) const KEYS_EACH: u64 = 40;
 /// A server that answers nothing is left after this long.
 pub(crate) const REPLY_WITHIN: Duration = Duration::from_secs(1);
 
@@ -182,6 +182,11 @@ impl Outcome {
     }
 }
 
+/// A key of a client.
+pub(crate) fn counter(client: u64, key: u64) -> String {
+    format!("counter-{client}-{key}")
+}
+
 async fn work(number: u64, seeds: Vec<String>, stop: Arc<AtomicBool>, acked: Arc<AtomicU64>) -> Tally {
     let mut tally = Tally::default();
     let mut client = None;
@@ -193,7 +198,7 @@ async fn work(number: u64, seeds: Vec<String>, stop: Arc<AtomicBool>, acked: Arc
             client = ClusterClient::connect(&seeds, options()).await.ok();
         }
         let Some(connected) = client.as_mut() else { continue };
-        let key = format!("counter-{number}-{}", turn % KEYS);
+        let key = counter(number, turn % KEYS_EACH);
         match connected.call(key.as_bytes(), &["INCR", &key]).await {
             Ok(reply) => match reply.error() {
                 None => {
