@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead};
+use std::sync::Arc;
 
 /// Nanoseconds of `CLOCK_BOOTTIME`.
 type Instant = u64;
@@ -17,8 +18,8 @@ pub struct Span {
     pub from: Instant,
     /// When it had ended.
     pub to: Instant,
-    /// Who served.
-    pub node: String,
+    /// Who served; one text for all spans of a node, since there are millions.
+    pub node: Arc<str>,
     /// Under which shard epoch.
     pub epoch: u64,
 }
@@ -76,7 +77,7 @@ pub struct Traces {
 impl Traces {
     /// Takes in a file. A last line without an end was being written when its process was killed.
     pub fn read(&mut self, mut from: impl BufRead) -> Result<(), TraceError> {
-        let mut who: Option<(String, u32)> = None;
+        let mut who: Option<(Arc<str>, u32)> = None;
         let mut line = String::new();
         for number in 1.. {
             line.clear();
@@ -88,7 +89,7 @@ impl Traces {
             let bad = || TraceError::Parse(number, line.trim_end().to_owned());
             match words[..] {
                 ["node", node, "lanes", lanes] => {
-                    who = Some((node.to_owned(), lanes.parse().map_err(|_| bad())?));
+                    who = Some((node.into(), lanes.parse().map_err(|_| bad())?));
                 }
                 [shard, epoch, lane, from, to, kind @ ("served" | "late")] => {
                     let (node, lanes) = who.clone().ok_or(TraceError::Nobody(number))?;
@@ -114,7 +115,8 @@ impl Traces {
     pub fn report(self) -> Report {
         let mut report = Report { spans: self.count, late: self.late, ..Report::default() };
         for (shard, mut lanes) in self.spans {
-            let all = lanes.values().flatten().map(|span| (span.epoch, span.node.clone())).collect();
+            let all: BTreeSet<_> = lanes.values().flatten().map(|span| (span.epoch, &*span.node)).collect();
+            let all = all.into_iter().map(|(epoch, node)| (epoch, node.to_owned())).collect();
             report.served.insert(shard.clone(), all);
             if self.lane_counts.get(&shard).is_some_and(|counts| counts.len() > 1) {
                 let every = std::mem::take(&mut lanes).into_values().flatten().collect();
@@ -142,7 +144,7 @@ impl Traces {
 fn first_overlap(mut spans: Vec<Span>) -> Option<(Span, Span)> {
     spans.sort();
     // For each node the span that ends last so far: a later one of another node must not begin before its end.
-    let mut open: BTreeMap<String, Span> = BTreeMap::new();
+    let mut open: BTreeMap<Arc<str>, Span> = BTreeMap::new();
     for span in spans {
         let other = open.values().find(|other| other.node != span.node && span.from < other.to);
         if let Some(other) = other {

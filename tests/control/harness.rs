@@ -178,6 +178,23 @@ impl Metas {
         tokio::time::timeout(LIMIT, asking).await.expect("the meta group answers")
     }
 
+    /// What a registration gets that a test has made by hand.
+    pub(crate) async fn register(&self, request: &v1::RegisterRequest) -> v1::RegisterReply {
+        let asking = async {
+            loop {
+                for peer in &self.peers {
+                    let made = transport::channel(&Env::real(), &Secret::NONE, &peer.address);
+                    let asked = NodesClient::new(made.expect("an address")).register(request.clone()).await;
+                    if let Ok(reply) = asked {
+                        return reply.into_inner();
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, asking).await.expect("the meta group answers")
+    }
+
     pub(crate) async fn propose(&self, verb: v1::verb::Verb) {
         let mut id = [0; 16];
         Env::real().random.fill(&mut id);

@@ -6,4 +6,5 @@
 mod failovers;
 mod harness;
 mod leases;
+mod lives;
 mod replies;

@@ -1,7 +1,7 @@
 //! Copies: replicas that die while they are made, and a cluster that is stopped as a whole.
 
 use crate::cluster::{Asked, Cluster, Shard, signal};
-use crate::load::Load;
+use crate::load::{KEYS_EACH, Load, counter};
 use crate::pauses::address;
 use capstan_tests::dev::Shape;
 use capstan_tests::wire::{Wire, encode, number};
@@ -9,6 +9,8 @@ use rustix::process::Signal;
 
 /// So many keys that a copy takes long enough to be interrupted.
 const KEYS: usize = 200_000;
+/// Clients that write meanwhile.
+const CLIENTS: u64 = 4;
 /// Commands sent before their replies are read.
 const AT_ONCE: usize = 1000;
 
@@ -26,6 +28,13 @@ fn fill(primary: u16) {
     }
 }
 
+/// What each counter of the load is, as this primary has it.
+fn counters(port: u16) -> Vec<Vec<u8>> {
+    let mut client = Wire::connect(address(port)).expect("it listens");
+    let names = (0..CLIENTS).flat_map(|client| (0..KEYS_EACH).map(move |key| counter(client, key)));
+    names.map(|name| client.ask(&["GET", &name]).expect("an answer")).collect()
+}
+
 fn keys(port: u16) -> i64 {
     let mut client = Wire::connect(address(port)).expect("it listens");
     number(&client.ask(&["DBSIZE"]).expect("an answer")).expect("a number")
@@ -36,7 +45,7 @@ fn a_replica_killed_while_it_is_copied_becomes_whole_in_the_end() {
     let cluster = Cluster::start(Shape { shards: 1, replicas: 1, meta: 3 });
     let shard = cluster.shard(1);
     fill(shard.primary);
-    let load = Load::start(&cluster.0.nodes(), 4);
+    let load = Load::start(&cluster.0.nodes(), CLIENTS);
     let replica = shard.replicas[0];
     for _ in 0..5 {
         let (life, worker) = (cluster.node(replica).incarnation, cluster.worker(replica));
@@ -53,11 +62,12 @@ fn a_replica_killed_while_it_is_copied_becomes_whole_in_the_end() {
     assert_eq!(cluster.shard(1), shard, "a replica's death changed the shard");
     let outcome = load.finish();
     assert_eq!((outcome.lost(), outcome.unknown), (0, 0), "{outcome:?}");
-    let wanted = keys(shard.primary);
+    let (wanted, values) = (keys(shard.primary), counters(shard.primary));
     cluster.wait("the replica has every key", || keys(replica) == wanted);
     signal(cluster.worker(shard.primary), Signal::KILL);
     let after = cluster.wait_for_another_primary(&shard);
     assert_eq!((after.primary, keys(replica)), (replica, wanted));
+    assert_eq!(counters(replica), values, "what was written during the copies");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use capstan_jepsen::connection::Options;
 use capstan_proto::slot::Slot;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,9 +15,9 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 /// Keys of each client: enough for every shard to have some of each.
-const KEYS: u64 = 40;
+pub(crate) const KEYS_EACH: u64 = 40;
 /// A server that answers nothing is left after this long.
-const REPLY_WITHIN: Duration = Duration::from_secs(1);
+pub(crate) const REPLY_WITHIN: Duration = Duration::from_secs(1);
 
 fn options() -> Options {
     Options { connect_timeout: REPLY_WITHIN, reply_timeout: REPLY_WITHIN, ..Options::default() }
@@ -131,7 +132,13 @@ impl Load {
 impl Outcome {
     /// The longest time after an instant in which no client of a shard heard anything, in milliseconds.
     pub(crate) fn longest_silence(&self, shard: &Shard, after: u64) -> u64 {
-        let ours = self.acks.0.iter().filter(|(at, slot)| *at >= after && shard.owns(*slot));
+        self.longest_silence_within(shard, after..u64::MAX)
+    }
+
+    /// The same within a time.
+    pub(crate) fn longest_silence_within(&self, shard: &Shard, time: Range<u64>) -> u64 {
+        let after = time.start;
+        let ours = self.acks.0.iter().filter(|(at, slot)| time.contains(at) && shard.owns(*slot));
         let mut last = after;
         let mut longest = 0;
         for (at, _) in ours {
@@ -154,7 +161,17 @@ impl Outcome {
 
     /// Says all of it, under the name of the test.
     pub(crate) fn say(&self, test: &str, silence_ms: u64) {
-        println!("worst {test} {silence_ms}");
+        self.say_worst(test, silence_ms);
+        self.say_totals(test);
+    }
+
+    /// Says a time of one fault, for `tests/repeat`.
+    pub(crate) fn say_worst(&self, what: &str, ms: u64) {
+        println!("worst {what} {ms}");
+    }
+
+    /// Says how many were acknowledged, unknown and lost, and which errors there were.
+    pub(crate) fn say_totals(&self, test: &str) {
         println!(
             "{test}: {} acknowledged, {} unknown, {} lost, errors {:?}, client timeouts {REPLY_WITHIN:?}",
             self.acked,
@@ -163,6 +180,11 @@ impl Outcome {
             self.errors
         );
     }
+}
+
+/// A key of a client.
+pub(crate) fn counter(client: u64, key: u64) -> String {
+    format!("counter-{client}-{key}")
 }
 
 async fn work(number: u64, seeds: Vec<String>, stop: Arc<AtomicBool>, acked: Arc<AtomicU64>) -> Tally {
@@ -176,7 +198,7 @@ async fn work(number: u64, seeds: Vec<String>, stop: Arc<AtomicBool>, acked: Arc
             client = ClusterClient::connect(&seeds, options()).await.ok();
         }
         let Some(connected) = client.as_mut() else { continue };
-        let key = format!("counter-{number}-{}", turn % KEYS);
+        let key = counter(number, turn % KEYS_EACH);
         match connected.call(key.as_bytes(), &["INCR", &key]).await {
             Ok(reply) => match reply.error() {
                 None => {

@@ -9,6 +9,7 @@ mod cluster;
 mod copies;
 mod cuts;
 mod deaths;
+mod faults;
 mod load;
 mod metas;
 mod pauses;

@@ -6,5 +6,6 @@
 // What a model prints is its result: bounds, counts and traces.
 #![allow(clippy::print_stdout)]
 
+mod epochs;
 mod failover;
 mod leases;

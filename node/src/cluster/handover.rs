@@ -8,12 +8,15 @@
 //! can be served: after a promotion when the new primary has taken this node in as its replica, so that it knows its own
 //! role and sends nobody back; without one when the lease is back.
 
+pub mod course;
+
 use super::life::Life;
 use super::report::{HandedOver, Held};
-use super::role::{Attempt, CatchUp, Duty};
+use super::role::{Attempt, Duty};
 use crate::hold::{Patience, Until};
 use crate::log::Log;
-use capstan_proto::ids::{NodeId, Position};
+use capstan_proto::ids::Position;
+use course::Course;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -41,7 +44,7 @@ pub async fn run(life: Arc<Life>) {
 async fn hand_over(life: &Arc<Life>, attempt: Attempt, duty: &mut watch::Receiver<Duty>) {
     let lead = duty.borrow().lead();
     tracing::info!(attempt = %attempt.id, candidate = %attempt.candidate, "clients are held for a planned failover");
-    let over = |duty: &Duty| duty.attempt() != Some(attempt);
+    let over = |duty: &Duty| course::of(attempt, lead, duty) != Course::Stands;
     let gave_up = tokio::select! {
         biased;
         // The sender lives in `life`: an error cannot happen while this is awaited.
@@ -53,21 +56,22 @@ async fn hand_over(life: &Arc<Life>, attempt: Attempt, duty: &mut watch::Receive
         let _ = duty.wait_for(over).await;
         life.core.report.set_handed_over(None);
     }
-    let now_leads = duty.borrow_and_update().lead();
-    if duty.borrow().attempt().is_some() {
-        // Another attempt follows at once: the clients stay held.
-        return;
-    }
-    if now_leads == lead {
-        life.urge.notify_one();
-        wait_while_held(life, |life| life.core.serving.covers(life.core.env.clock.boot())).await;
-    } else if now_leads.is_none() {
-        let answered = wait_while_held(life, |life| life.core.replication.link().up);
-        let _ = tokio::time::timeout(ANSWER_LIMIT, answered).await;
+    let end = course::of(attempt, lead, &duty.borrow_and_update());
+    match end {
+        Course::Stands | Course::Followed => return,
+        Course::Kept => {
+            life.urge.notify_one();
+            wait_while_held(life, |life| life.core.serving.covers(life.core.env.clock.boot())).await;
+        }
+        Course::LeadsAnew => {}
+        Course::Left => {
+            let answered = wait_while_held(life, |life| life.core.replication.link().up);
+            let _ = tokio::time::timeout(ANSWER_LIMIT, answered).await;
+        }
     }
     let Some(since) = life.core.hold.end(Until::HandedOver) else { return };
     let hold = life.core.env.clock.boot().since(since);
-    let promoted = now_leads != lead;
+    let promoted = end != Course::Kept;
     tracing::info!(attempt = %attempt.id, promoted, hold_us = hold.as_micros() as u64, "clients are released");
     if let Some(lead) = lead {
         life.core.report.set_held(Held { shard: lead.shard, attempt: attempt.id, hold });
@@ -79,13 +83,7 @@ async fn give_up(life: &Arc<Life>, attempt: Attempt) -> Option<Position> {
     let core = Arc::clone(&life.core);
     let position = life.offload.run(move || core.log.seal()).await?;
     let log = &life.core.log;
-    match attempt.catch_up {
-        CatchUp::Whole => {
-            let has_all = |log: &Log| has_all(log, attempt.candidate, position).then_some(());
-            log.until_acked(position.batch.0, has_all).await;
-        }
-        CatchUp::Skipped => {}
-    }
+    log.until_acked(position.batch.0, |log| may_give_up(log, attempt, position).then_some(())).await;
     // Everything that waits was sent: it leaves under the lease that is still held.
     life.core.release(log.sent());
     life.with_lease(|lease, _| lease.hand_over(attempt.id));
@@ -94,9 +92,12 @@ async fn give_up(life: &Arc<Life>, attempt: Attempt) -> Option<Position> {
     Some(position)
 }
 
-/// Whether the candidate has acknowledged the whole log.
-fn has_all(log: &Log, candidate: NodeId, position: Position) -> bool {
-    log.followers().iter().any(|follower| follower.who == candidate && follower.acked >= position.batch.0)
+/// Whether the candidate has what it must have of the whole log.
+fn may_give_up(log: &Log, attempt: Attempt, position: Position) -> bool {
+    let followers = log.followers();
+    let acked =
+        followers.iter().filter(|follower| follower.who == attempt.candidate).map(|follower| follower.acked);
+    course::may_give_up(attempt, acked.max(), position.batch.0)
 }
 
 /// Waits for what lets clients go on, no longer than they do.

@@ -26,7 +26,7 @@ use batcher::Drain;
 pub use batcher::Drained;
 use capstan_proto::env::Clock;
 use capstan_proto::ids::{BatchNumber, Incarnation, NodeId, Position, ShardEpoch};
-use capstan_proto::rules::{Rule, Rules};
+use capstan_proto::rules::Rules;
 use follower::Slot;
 use parking_lot::Mutex;
 use ring::Ring;
@@ -130,13 +130,12 @@ impl Log {
         self.shared.lock().ring.set_budget(budget);
     }
 
-    /// A new primary opens its epoch with a batch, even an empty one, before it serves (►12): from then on its position
-    /// is above everything that the epochs before it have made. Blocks until no lane is held: not for I/O workers.
+    /// A new primary opens its epoch with a batch before it serves ([`ring::opening`], ►12). Blocks until no lane is held:
+    /// not for I/O workers.
     pub fn open_epoch(&self, epoch: ShardEpoch) {
         self.settled(|drain, _| {
             drain.epoch = epoch;
-            if self.rules.on(Rule::EpochOpensWithBatch) {
-                let position = Position { epoch, batch: BatchNumber(drain.next) };
+            if let Some(position) = ring::opening(epoch, BatchNumber(drain.next), self.rules) {
                 self.publish(drain, Frame::epoch_opened(position));
                 self.lanes.tagging().set_open(drain.next);
             }

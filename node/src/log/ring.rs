@@ -6,6 +6,7 @@
 
 use super::frame::Frame;
 use capstan_proto::ids::{BatchNumber, Position, ShardEpoch};
+use capstan_proto::rules::{Rule, Rules};
 use std::collections::VecDeque;
 
 /// So many epoch starts are remembered; a position in an older epoch is no prefix that can be shown.
@@ -39,6 +40,13 @@ pub struct NotNext {
     pub last: Position,
     /// What came.
     pub got: Position,
+}
+
+/// The batch with which a new primary opens its epoch, even an empty one, before it serves (►12): from then on its position is
+/// above everything that the epochs before it have made. `next` is the number that its log goes on with.
+#[must_use]
+pub const fn opening(epoch: ShardEpoch, next: BatchNumber, rules: Rules) -> Option<Position> {
+    if rules.on(Rule::EpochOpensWithBatch) { Some(Position { epoch, batch: next }) } else { None }
 }
 
 /// The newest part of a log.

@@ -4,6 +4,7 @@ use super::*;
 use crate::store::log::{Order, take_logged};
 use crate::store::{Change, Effect, NodeWide};
 use capstan_proto::env::{RealClock, UnixMs};
+use capstan_proto::rules::Rule;
 use capstan_proto::slot::Slot as HashSlot;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -6,7 +6,9 @@ use super::world::{B, Hold, Leader, Process, Proposed, SHARD, TTL, World};
 use capstan_meta::lease::{Heartbeat, Holder, Read, Standing, StreamId, Verdict};
 use capstan_meta::planner::{self, Asked, Decision, Promotion, Said, View};
 use capstan_meta::state::{Body, Consent, Fence, LeaseOver, Promote};
+use capstan_node::cluster::handover::course::{self, Course};
 use capstan_node::cluster::lease::{Grant, Lead, StreamNumber};
+use capstan_node::cluster::role::Duty;
 use capstan_proto::env::Boot;
 use capstan_proto::ids::{LeaderId, Position};
 use capstan_proto::rules::Rule;
@@ -46,14 +48,21 @@ impl World {
         let process = &mut self.processes[number];
         process.knows = self.state;
         let lead = Lead::of(topology, process.node, process.incarnation);
+        // As `install.rs` takes a state over.
+        let duty = Duty::of(topology, process.node, process.incarnation);
+        process.lease.attempt_is(duty.attempt().map(|attempt| attempt.id));
         process.lease.reach(topology.version, lead);
         process.lease.in_force(topology.version);
-        // ►14: only what is committed begins or ends a hold.
-        let planned = topology.shards[&SHARD].phase.planned().filter(|_| lead.is_some());
-        process.hold = planned.map(|(attempt, _)| match process.hold {
-            Some(hold) if hold.attempt == attempt => hold,
-            Some(_) | None => Hold { attempt, since: time, handed_over: false },
-        });
+        // And as `handover.rs` follows an attempt (►14).
+        let begun = duty.attempt().map(|attempt| Hold { attempt, lead, since: time, handed_over: false });
+        process.hold = match process.hold {
+            None => begun,
+            Some(hold) => match course::of(hold.attempt, hold.lead, &duty) {
+                Course::Stands => Some(hold),
+                Course::Followed => begun,
+                Course::Kept | Course::LeadsAnew | Course::Left => None,
+            },
+        };
     }
 
     fn beat(&mut self, number: usize) {
@@ -77,7 +86,7 @@ impl World {
             addresses: Addresses { ip: "127.0.0.1".into(), port: 7000, ..Addresses::default() },
             claim,
             position: None,
-            handed_over: handed.map(|hold| (hold.attempt, Position::default())),
+            handed_over: handed.map(|hold| (hold.attempt.id, Position::default())),
             whole_of: None,
             wants_handover: false,
             first_served: None,
@@ -308,12 +317,17 @@ impl Failover {
 
     /// The primary hands over once the candidate has everything; nothing executes while it holds.
     fn hand_over(&self, world: &mut World, number: usize) -> Option<()> {
-        let writes = world.processes[number].writes;
-        let levelled =
-            world.processes.iter().any(|other| other.node == B && other.runs && other.writes >= writes);
-        let hold = world.processes[number].hold.as_mut()?;
-        hold.handed_over = levelled;
-        levelled.then_some(())
+        let hold = world.processes[number].hold?;
+        let follows = |other: &&Process| other.node == hold.attempt.candidate && other.runs;
+        let acked = world.processes.iter().filter(follows).map(|other| u64::from(other.writes)).max();
+        let process = &mut world.processes[number];
+        course::may_give_up(hold.attempt, acked, u64::from(process.writes)).then_some(())?;
+        // Without ►14 it keeps its lease, since its clients wait.
+        if self.bounds.node.on(Rule::AttemptEndsByCommit) {
+            process.lease.hand_over(hold.attempt.id);
+        }
+        process.hold = Some(Hold { handed_over: true, ..hold });
+        Some(())
     }
 }
 

@@ -6,7 +6,8 @@ use super::committed::{Committed, Id, life};
 use capstan_meta::lease::{Holder, LeaseTable};
 use capstan_meta::planner::{Asked, Said};
 use capstan_meta::state::Fence;
-use capstan_node::cluster::lease::NodeLease;
+use capstan_node::cluster::lease::{Lead, NodeLease};
+use capstan_node::cluster::role::Attempt;
 use capstan_proto::env::Boot;
 use capstan_proto::ids::{AttemptId, Incarnation, LeaderId, MetaId, NodeId, ShardEpoch, ShardId};
 use capstan_proto::rules::Rules;
@@ -106,9 +107,11 @@ pub(super) struct Leader {
 /// A primary that holds its clients (►14).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Hold {
-    pub(super) attempt: AttemptId,
+    pub(super) attempt: Attempt,
+    /// What it led when the hold began.
+    pub(super) lead: Option<Lead>,
     pub(super) since: u64,
-    /// It has said that the candidate has everything.
+    /// It has given up its lease, and said that the candidate has everything.
     pub(super) handed_over: bool,
 }
 

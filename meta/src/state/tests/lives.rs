@@ -1,7 +1,10 @@
 //! ►13: whose life ends whose, and how a node comes back.
 
 use super::builders::{Bench, LEADER, node, place, register, shard, token};
-use crate::state::{Body, Consent, Done, Fence, LeaseOver, NodeUpdate, Outcome, Register, Rejection};
+use crate::state::{
+    Body, Consent, Done, Fence, JoinRole, LeaseOver, NodeUpdate, Outcome, Register, Rejection, Switches,
+};
+use capstan_proto::rules::{Rule, Rules};
 use capstan_proto::topology::ProcessPlace;
 
 #[test]
@@ -65,15 +68,40 @@ fn after_a_reboot_or_on_a_machine_without_an_id_the_folder_proves_nothing() {
 }
 
 #[test]
-fn a_registration_delayed_past_the_next_life_changes_nothing() {
-    let mut bench = Bench::founded();
-    bench.done(Body::Register(register(1, 1, None)));
-    let first = bench.life(1);
-    bench.done(Body::Register(register(1, 3, Some(first))));
-    let why = bench.refused(Body::Register(register(1, 2, Some(first))));
-    assert!(matches!(why, Rejection::StaleIncarnation { .. }), "{why}");
-    let why = bench.refused(Body::Register(register(1, 1, None)));
-    assert!(matches!(why, Rejection::StaleIncarnation { .. }), "{why}");
+fn a_registration_delayed_past_the_next_life_is_refused_and_proves_nobody_dead() {
+    let mut bench = Bench::cluster();
+    let first = bench.life(4);
+    bench.done(Body::Register(register(4, 40, Some(first))));
+    let mut promote = super::builders::promotion(&bench.state, shard(2), node(4));
+    promote.fence = Fence::ProvenDead;
+    promote.consent = Consent::NoCopyLeft;
+    bench.done(Body::Promote(promote));
+    bench.done(Body::Join { node: node(5), role: JoinRole::Replica { shard: shard(2) } });
+    bench.whole(5);
+
+    // All from the very folder, whose lock proves an end only to the life that follows the present one.
+    let over = |incarnation| Some(LeaseOver { incarnation, evidence: "silent for 6 s".into() });
+    let delayed = [
+        register(4, 4, None),
+        register(4, 41, None),
+        register(4, 41, Some(first)),
+        Register { lease_over: over(first), ..register(4, 41, Some(first)) },
+        Register { lease_over: over(bench.life(4)), ..register(4, 41, Some(first)) },
+    ];
+    let switches = Switches { rules: Rules::ALL.without(Rule::DeathNeedsProof), ..Switches::default() };
+    for registration in delayed {
+        let why = bench.refused(Body::Register(registration.clone()));
+        assert!(matches!(why, Rejection::StaleIncarnation { .. }), "{why}");
+        // The comparison with the present life stands in the way even where nothing has to be proved.
+        let command = bench.command(Some(LEADER), Body::Register(registration));
+        let outcome = bench.state.clone().apply_with(switches, bench.index, LEADER, &command).outcome;
+        assert!(matches!(outcome, Outcome::Rejected(Rejection::StaleIncarnation { .. })), "{outcome:?}");
+    }
+    assert!(!bench.state.topology().nodes[&node(4)].dead);
+    let mut promote = super::builders::promotion(&bench.state, shard(2), node(5));
+    promote.fence = Fence::ProvenDead;
+    let why = bench.refused(Body::Promote(promote));
+    assert!(matches!(why, Rejection::NotFenced { .. }), "I4: {why}");
 }
 
 #[test]

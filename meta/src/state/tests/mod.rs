@@ -5,5 +5,6 @@ mod generator;
 mod golden;
 mod interleavings;
 mod judgements;
+mod late;
 mod lives;
 mod planned;
