@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// A link that was broken is given up by both of its ends within this, and made anew.
 const LINKS_SETTLE_MS: u64 = 7_000;
+/// A word of a death that was delayed on its way comes so much later.
+const WORD_LATE_MS: u64 = 2_500;
 /// A worker that ended by itself is started again after this.
 const RESPAWN_MS: u64 = 1_000;
 
@@ -197,6 +199,8 @@ impl World {
         let death = Death { node, token: life.token, registered: true };
         let at = self.cut_off_until.get(machine).copied().unwrap_or(0).max(ms + 1);
         self.later(at, Deed::Tell(death));
+        // The same word once more, when the next life may have taken the place of this one.
+        self.later(at + WORD_LATE_MS, Deed::Tell(death));
     }
 
     /// A process has ended by itself: what it had started ends with it.
