@@ -72,6 +72,8 @@ fn promotions(stage: &Stage) -> Vec<String> {
     let opened = stage.shared.lock().ledger.opened.clone();
     for one in opened {
         let kind = kinds.get(&(one.number, one.epoch.0)).copied();
+        let name = kind.map_or("in no history", Kind::name);
+        stage.count_more(&format!("acknowledged and lost: {name}"), one.lost);
         match kind {
             Some(Kind::Planned) if one.lost > 0 => {
                 found.push(format!(

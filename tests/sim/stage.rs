@@ -102,7 +102,12 @@ impl Stage {
 
     /// Something to be counted happened.
     pub(crate) fn count(&self, what: &str) {
-        *self.shared.lock().counts.entry(what.to_owned()).or_default() += 1;
+        self.count_more(what, 1);
+    }
+
+    /// It happened so often.
+    pub(crate) fn count_more(&self, what: &str, times: u64) {
+        *self.shared.lock().counts.entry(what.to_owned()).or_default() += times;
     }
 
     /// A process begins on a machine.
@@ -316,13 +321,11 @@ impl Stage {
         cores.iter().for_each(|core| shared.take_statistics(core));
         let mut counts = shared.counts.clone();
         let (checks, ledger) = (&shared.checks, &shared.ledger);
-        let lost = ledger.opened.iter().map(|opened| opened.lost).sum();
         for (name, count) in [
             ("events", shared.events),
             ("versions", checks.versions() as u64),
             ("executed", checks.executed),
             ("acknowledged", ledger.acknowledged),
-            ("acknowledged and lost", lost),
             ("promotions", checks.promotions),
         ] {
             counts.insert(name.to_owned(), count);
