@@ -93,6 +93,11 @@ impl Checks {
         }
     }
 
+    /// The newest state that anybody has seen.
+    pub(crate) fn newest(&self) -> Option<&Topology> {
+        self.versions.last_key_value().map(|(_, (_, topology))| topology)
+    }
+
     /// Who served a slot last, and when.
     pub(crate) fn last_served(&self, slot: Slot) -> Option<&Served> {
         self.served.get(&slot)

@@ -104,6 +104,8 @@ impl Listener for SimListener {
 struct SimDisk {
     disk: MemDisk,
     machine: String,
+    /// How often the machine was switched on.
+    boot: u64,
 }
 
 impl Disk for SimDisk {
@@ -119,7 +121,7 @@ impl Disk for SimDisk {
         match path.to_str() {
             Some("/etc/machine-id") => Ok(Some(self.machine.clone().into_bytes())),
             Some("/proc/sys/kernel/random/boot_id") => {
-                Ok(Some(format!("boot of {}", self.machine).into_bytes()))
+                Ok(Some(format!("boot {} of {}", self.boot, self.machine).into_bytes()))
             }
             Some(_) | None => self.disk.read(path),
         }
@@ -143,6 +145,8 @@ pub(crate) struct Machine {
     pub(crate) drift_ppm: i64,
     /// Of its chance.
     pub(crate) seed: u64,
+    /// How often it was switched on: a boot proves nothing about the lives before it (►13).
+    pub(crate) boots: Arc<AtomicU64>,
 }
 
 impl Machine {
@@ -153,7 +157,11 @@ impl Machine {
         let random = SmallRng::seed_from_u64(self.seed ^ life.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Env {
             net: Arc::new(SimNet),
-            disk: Arc::new(SimDisk { disk: disk.clone(), machine: self.name.clone() }),
+            disk: Arc::new(SimDisk {
+                disk: disk.clone(),
+                machine: self.name.clone(),
+                boot: self.boots.load(Ordering::Relaxed),
+            }),
             clock: Arc::new(SimClock { now: now.clone(), drift_ppm: self.drift_ppm, begin }),
             random: Arc::new(SimRandom(Mutex::new(random))),
             rules,

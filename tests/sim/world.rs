@@ -1,8 +1,9 @@
-//! The simulated machines and the driver that does to them what the plan says.
+//! The simulated machines, and the driver that moves their time and does to them what the plan says.
 
+use crate::healed;
 use crate::node::{live, secret};
-use crate::operator::{observe, operate};
-use crate::plan::{Fault, HEAL_MS, METAS, NODES, Plan, RUN_MS, plan};
+use crate::operator::{observe, operate, supervise};
+use crate::plan::{Fault, HEAL_MS, METAS, NODES, Plan, QUIET_MS, RUN_MS, plan};
 use crate::seams::Machine;
 use crate::stage::{Outcome, Stage};
 use capstan_meta::founding::Peer;
@@ -13,39 +14,55 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use turmoil::{Builder, Sim};
 
 /// A flush of a meta server's disk takes this long.
 const FLUSH: Duration = Duration::from_micros(300);
 const META_PORT: u16 = 7050;
+/// Messages take up to this long where nothing slows them down.
+pub(crate) const LATENCY: Duration = Duration::from_millis(4);
 
 /// A thing that the driver does at a given millisecond.
 #[derive(Debug, Clone)]
-enum Deed {
+pub(crate) enum Deed {
     Fault(Fault),
+    /// A machine's process is started, if the machine has one.
     Restart(String),
-    StartSpare { node: usize, from: String, to: String },
-    KillLeader { down_ms: u64 },
+    /// As [`Self::Restart`], of a machine that was without power: nobody reached it.
+    SwitchOn(String),
+    StartSpare {
+        node: usize,
+        from: String,
+        to: String,
+    },
     Repair(String, String),
     Quick(String, String),
+    Tell(crate::deaths::Death),
     Heal,
+    Quiet,
 }
 
-struct World {
-    sim: Sim<'static>,
-    stage: Stage,
-    deeds: BTreeMap<u64, Vec<Deed>>,
-    meta_disks: Vec<MemDisk>,
-    node_disks: Vec<MemDisk>,
+pub(crate) struct World {
+    pub(crate) sim: Sim<'static>,
+    pub(crate) stage: Stage,
+    pub(crate) deeds: BTreeMap<u64, Vec<Deed>>,
+    pub(crate) meta_disks: Vec<MemDisk>,
+    pub(crate) node_disks: Vec<MemDisk>,
     /// Which machine each node's disk is attached to.
-    homes: Arc<Mutex<Vec<String>>>,
-    down: Vec<String>,
-    kills: u64,
-    cuts: u64,
+    pub(crate) homes: Arc<Mutex<Vec<String>>>,
+    /// How often each machine was switched on.
+    pub(crate) boots: BTreeMap<String, Arc<AtomicU64>>,
+    /// Machines without a process, until they are started again.
+    pub(crate) down: Vec<String>,
+    /// Until when a machine's supervisor reaches no meta server, milliseconds.
+    pub(crate) cut_off_until: BTreeMap<String, u64>,
+    /// Machines whose process was told to end, and for how long it stays away.
+    pub(crate) handing_over: BTreeMap<String, u64>,
 }
 
-fn meta_name(meta: usize) -> String {
+pub(crate) fn meta_name(meta: usize) -> String {
     format!("meta{}", meta + 1)
 }
 
@@ -53,12 +70,18 @@ fn meta_address(meta: usize) -> String {
     format!("{}:{META_PORT}", meta_name(meta))
 }
 
-fn metas() -> String {
-    (0..METAS).map(meta_address).collect::<Vec<_>>().join(",")
+fn metas() -> Vec<String> {
+    (0..METAS).map(meta_address).collect()
 }
 
-fn machine_of(node: usize, letter: char) -> String {
+pub(crate) fn machine_of(node: usize, letter: char) -> String {
     format!("n{}{letter}", node + 1)
+}
+
+/// Every machine with a server on it.
+pub(crate) fn machines() -> Vec<String> {
+    let nodes = (0..NODES).flat_map(|node| ['a', 'b'].map(|letter| machine_of(node, letter)));
+    (0..METAS).map(meta_name).chain(nodes).collect()
 }
 
 /// Runs a seed to its end, or to the first thing that does not hold.
@@ -74,14 +97,17 @@ pub(crate) fn run(seed: u64, rules: Rules, aloud: bool) -> Outcome {
             world.stage.broken(format!("a simulated machine failed: {error}"));
         }
         world.stage.look();
+        for machine in world.stage.take_ended() {
+            world.ended(ms, &machine);
+        }
         if world.stage.is_broken() {
             break;
         }
     }
     if !world.stage.is_broken() {
-        world.stage.check_healed(2_000);
+        healed::check(&world.stage);
     }
-    world.stage.outcome(seed, world.kills, world.cuts)
+    world.stage.outcome(seed)
 }
 
 impl World {
@@ -92,7 +118,7 @@ impl World {
             .simulation_duration(Duration::from_millis(RUN_MS + 1_000))
             .tick_duration(Duration::from_millis(1))
             .min_message_latency(Duration::from_millis(0))
-            .max_message_latency(Duration::from_millis(4))
+            .max_message_latency(LATENCY)
             .tcp_capacity(65_536);
         let sim = builder.build();
         let mut deeds: BTreeMap<u64, Vec<Deed>> = BTreeMap::new();
@@ -107,13 +133,16 @@ impl World {
             meta_disks: (0..METAS).map(|_| MemDisk::new(FLUSH)).collect(),
             node_disks: (0..NODES).map(|_| MemDisk::new(Duration::ZERO)).collect(),
             homes: Arc::new(Mutex::new((0..NODES).map(|node| machine_of(node, 'a')).collect())),
+            boots: machines().into_iter().map(|name| (name, Arc::default())).collect(),
             down: Vec::new(),
-            kills: 0,
-            cuts: 0,
+            cut_off_until: BTreeMap::new(),
+            handing_over: BTreeMap::new(),
         };
+        let boots = world.boots.clone();
         let machine = |at: usize, name: String| {
             let seed = seed.wrapping_mul(1_000_003).wrapping_add(at as u64 + 1);
-            Machine { name, drift_ppm: plan.drifts_ppm.get(at).copied().unwrap_or(0), seed }
+            let boots = boots.get(&name).cloned().unwrap_or_default();
+            Machine { name, drift_ppm: plan.drifts_ppm.get(at).copied().unwrap_or(0), seed, boots }
         };
         for meta in 0..METAS {
             world.add_meta(meta, machine(meta, meta_name(meta)), rules);
@@ -125,6 +154,8 @@ impl World {
             }
         }
         world.add_people(&machine(METAS + 2 * NODES, "people".into()), rules);
+        // Spare machines cost nothing while nothing runs on them.
+        (0..NODES).for_each(|node| world.sim.crash(machine_of(node, 'b')));
         world
     }
 
@@ -177,7 +208,7 @@ impl World {
             let (stage, name) = (stage.clone(), name.clone());
             async move {
                 if at_home {
-                    live(&stage, &name, node, &metas(), env, life).await;
+                    live(&stage, &name, node, &metas().join(","), env, life).await;
                 }
                 // The machine stays, without a process.
                 std::future::pending::<()>().await;
@@ -192,20 +223,26 @@ impl World {
         let stage = self.stage.clone();
         self.sim.client("people", async move {
             let mut people = tokio::task::JoinSet::new();
-            people.spawn(operate(stage.clone(), env.clone(), metas()));
+            people.spawn(operate(stage.clone(), env.clone(), metas().join(",")));
+            people.spawn(supervise(stage.clone(), env.clone(), metas()));
             for meta in 0..METAS {
                 people.spawn(observe(stage.clone(), env.clone(), meta_address(meta)));
             }
             while let Some(ended) = people.join_next().await {
                 let why = ended.map_or_else(|error| error.to_string(), |result| format!("{result:?}"));
-                stage.broken(format!("the operator or an observer ended: {why}"));
+                stage.broken(format!("the operator, a supervisor or an observer ended: {why}"));
             }
             Ok(())
         });
     }
 
-    fn later(&mut self, ms: u64, deed: Deed) {
+    pub(crate) fn later(&mut self, ms: u64, deed: Deed) {
         self.deeds.entry(ms).or_default().push(deed);
+    }
+
+    /// The machine that a node's disk is attached to.
+    pub(crate) fn home(&self, node: usize) -> String {
+        self.homes.lock()[node].clone()
     }
 
     fn do_it(&mut self, ms: u64, deed: Deed) {
@@ -215,138 +252,46 @@ impl World {
                 self.fault(ms, fault);
             }
             Deed::Restart(name) => self.restart(&name),
+            Deed::SwitchOn(name) => {
+                machines().iter().filter(|other| **other != name).for_each(|other| {
+                    self.sim.repair(name.as_str(), other.as_str());
+                });
+                self.restart(&name);
+            }
             Deed::StartSpare { node, from, to } => self.start_spare(node, &from, &to),
-            Deed::KillLeader { down_ms } => self.fault(ms, Fault::KillLeader { down_ms }),
             Deed::Repair(a, b) => self.sim.repair(a.as_str(), b.as_str()),
             Deed::Quick(a, b) => {
-                self.sim.set_link_max_message_latency(a.as_str(), b.as_str(), Duration::from_millis(4));
+                self.sim.set_link_max_message_latency(a.as_str(), b.as_str(), LATENCY);
             }
+            Deed::Tell(death) => self.stage.tell(death),
             Deed::Heal => self.heal(),
+            Deed::Quiet => self.stage.set_quiet(),
         }
     }
 
-    fn fault(&mut self, ms: u64, fault: Fault) {
-        match fault {
-            Fault::KillMeta { meta, down_ms } => self.kill(ms, &meta_name(meta), down_ms),
-            Fault::KillLeader { down_ms } => {
-                let leader = self.stage.leader().filter(|id| (1..=METAS as u64).contains(id)).unwrap_or(1);
-                self.kill(ms, &meta_name(leader as usize - 1), down_ms);
-            }
-            Fault::KillAllMetas { down_ms } => {
-                (0..METAS).for_each(|meta| self.kill(ms, &meta_name(meta), down_ms))
-            }
-            Fault::KillNode { node, down_ms } => {
-                let home = self.homes.lock()[node].clone();
-                self.kill(ms, &home, down_ms);
-            }
-            Fault::CutNode { node, but, for_ms } => {
-                let home = self.homes.lock()[node].clone();
-                self.cut(ms, &home, but, for_ms);
-            }
-            Fault::CutMeta { meta, for_ms } => {
-                self.cut(ms, &meta_name(meta), Some(meta), for_ms);
-                let machines = (0..NODES).flat_map(|node| ['a', 'b'].map(|letter| machine_of(node, letter)));
-                for machine in machines.collect::<Vec<_>>() {
-                    self.cut_pair(ms, machine, meta_name(meta), for_ms);
-                }
-            }
-            Fault::SlowNode { node, latency_ms, for_ms } => {
-                let home = self.homes.lock()[node].clone();
-                for meta in 0..METAS {
-                    let (a, b) = (home.clone(), meta_name(meta));
-                    let slow = Duration::from_millis(latency_ms);
-                    self.sim.set_link_max_message_latency(a.as_str(), b.as_str(), slow);
-                    self.later(ms + for_ms, Deed::Quick(a, b));
-                }
-            }
-            Fault::MoveNode { node, start_ms, kill_leader_ms, for_ms } => {
-                let from = self.homes.lock()[node].clone();
-                let to = machine_of(node, if from.ends_with('a') { 'b' } else { 'a' });
-                self.cut(ms, &from, None, for_ms);
-                self.later(ms + start_ms, Deed::StartSpare { node, from, to });
-                if let Some(wait) = kill_leader_ms {
-                    self.later(ms + wait, Deed::KillLeader { down_ms: 3_000 });
-                }
-            }
-            Fault::SetTtl { ms } => self.stage.want_ttl(ms),
-        }
-    }
-
-    fn kill(&mut self, ms: u64, name: &str, down_ms: u64) {
-        if self.down.iter().any(|down| down == name) {
-            return;
-        }
-        self.kills += 1;
-        self.stage.event(&format!("{name} is killed"));
-        self.sim.crash(name);
-        self.stage.ended(name, "killed");
-        for meta in (0..METAS).filter(|meta| meta_name(*meta) == name) {
-            self.meta_disks[meta].lose_power();
-        }
-        self.free_disk(name);
-        self.down.push(name.to_owned());
-        self.later(ms + down_ms, Deed::Restart(name.to_owned()));
-    }
-
-    /// A killed process holds no lock. turmoil drops it at the kill, but a lock may outlive it in a shared value.
-    fn free_disk(&mut self, name: &str) {
-        let homes = self.homes.lock();
-        for (node, home) in homes.iter().enumerate() {
-            if home == name {
-                self.node_disks[node].lose_power();
-            }
-        }
-    }
-
-    fn restart(&mut self, name: &str) {
-        if let Some(at) = self.down.iter().position(|down| down == name) {
-            self.down.remove(at);
+    /// Starts what a machine is for: a data node only where its disk is.
+    pub(crate) fn restart(&mut self, name: &str) {
+        let Some(at) = self.down.iter().position(|down| down == name) else { return };
+        self.down.remove(at);
+        let spare = !name.starts_with("meta") && !self.homes.lock().iter().any(|home| home == name);
+        if !spare {
             self.sim.bounce(name);
         }
-    }
-
-    /// The disk goes from one machine to the other while the first process lives on without knowing.
-    fn start_spare(&mut self, node: usize, from: &str, to: &str) {
-        if self.homes.lock()[node] != from {
-            return;
-        }
-        self.stage.event(&format!("the disk of node {} goes from {from} to {to}", node + 1));
-        self.node_disks[node].lose_power();
-        self.homes.lock()[node] = to.to_owned();
-        self.down.retain(|down| down != to);
-        self.sim.crash(to);
-        self.stage.ended(to, "its disk came back");
-        self.sim.bounce(to);
-    }
-
-    /// Cuts a machine from the meta servers, but for one of them.
-    fn cut(&mut self, ms: u64, name: &str, but: Option<usize>, for_ms: u64) {
-        for meta in (0..METAS).filter(|meta| Some(*meta) != but) {
-            self.cut_pair(ms, name.to_owned(), meta_name(meta), for_ms);
-        }
-    }
-
-    fn cut_pair(&mut self, ms: u64, a: String, b: String, for_ms: u64) {
-        self.cuts += 1;
-        self.sim.partition(a.as_str(), b.as_str());
-        self.later(ms + for_ms, Deed::Repair(a, b));
     }
 
     fn heal(&mut self) {
         self.stage.event("everything heals");
         self.deeds.clear();
-        let machines: Vec<String> = (0..METAS)
-            .map(meta_name)
-            .chain((0..NODES).flat_map(|node| ['a', 'b'].map(|letter| machine_of(node, letter))))
-            .collect();
+        self.later(QUIET_MS, Deed::Quiet);
+        let machines = machines();
         for (at, a) in machines.iter().enumerate() {
             for b in &machines[at + 1..] {
                 self.sim.repair(a.as_str(), b.as_str());
-                self.sim.set_link_max_message_latency(a.as_str(), b.as_str(), Duration::from_millis(4));
+                self.sim.set_link_max_message_latency(a.as_str(), b.as_str(), LATENCY);
             }
         }
-        for name in std::mem::take(&mut self.down) {
-            self.sim.bounce(name.as_str());
+        for name in self.down.clone() {
+            self.restart(&name);
         }
         // A process that had ended for good (its disk was elsewhere for a while) is started again where its disk is.
         let homes = self.homes.lock().clone();

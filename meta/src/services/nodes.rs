@@ -10,6 +10,7 @@ use crate::raft::{MetaRaft, ProposeError};
 use crate::state::{Body, Command, Done, LeaseOver, Outcome, Register, Rejection};
 use capstan_proto::ids::{GroupId, Incarnation, LeaderId, NodeId, RequestId, SpawnToken};
 use capstan_proto::rpc::v1;
+use capstan_proto::rules::Rule;
 use capstan_proto::topology::NodeRow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +81,8 @@ impl NodesService {
         }
         let present = state.topology().nodes.get(&register.node);
         let mut waited_for: Option<(Incarnation, LeaderId)> = None;
-        if let Some(present) = to_wait_for(&register, present) {
+        let waits = self.0.env.rules.on(Rule::DeathNeedsProof);
+        if let Some(present) = to_wait_for(&register, present).filter(|_| waits) {
             let life = present.incarnation;
             match seated.leases.end_of_life(register.node, life) {
                 EndOfLife::Wait { at_least, why } => return Ok(wait(raft, at_least, why)),
