@@ -13,6 +13,7 @@ pub mod admission;
 pub mod apply;
 mod copying;
 mod intake;
+mod moderation;
 pub mod peer_port;
 pub mod receiver;
 mod session;

@@ -5,6 +5,7 @@
 //! left in the socket is read to its end. It acknowledges what it has applied now and then, and at once when asked. Whatever breaks the link is said once and tried again after a pause.
 
 use super::intake::Intake;
+use super::moderation::{self, Moderation};
 use super::standing::{clock_ms, say_once};
 use super::wire::{Hello, Inbox, Message, Refusal, Side, Start, WireError};
 use super::{LINK_TIMEOUT, standing};
@@ -208,6 +209,7 @@ async fn follow(
         acks: Some(write),
         inbox: Inbox::new(Side::Replica),
         intake: Intake::new(core, target),
+        moderation: Moderation::default(),
         owes: false,
         last_ack: Boot::default(),
     };
@@ -221,6 +223,7 @@ struct Link<'a> {
     acks: Option<WriteHalf<capstan_proto::env::Stream>>,
     inbox: Inbox,
     intake: Intake<'a>,
+    moderation: Moderation,
     /// Something came that is not acknowledged.
     owes: bool,
     last_ack: Boot,
@@ -240,13 +243,18 @@ impl Link<'_> {
                 Err(_) => return Err(LinkError::Silent),
                 Ok(Ok(0)) => return Err(LinkError::Closed),
                 Ok(Err(error)) => return Err(error.into()),
-                Ok(Ok(_)) => {
+                Ok(Ok(read)) => {
                     self.take_in().await?;
                     self.owes = true;
-                    let since_last = self.core.env.clock.boot().since(self.last_ack);
-                    if !self.intake.take_ask() && since_last < ACK_PAUSE {
-                        continue;
+                    let (now, asked) = (self.core.env.clock.boot(), self.intake.take_ask());
+                    let pauses = self.moderation.pauses_after(now, read, asked);
+                    if asked || now.since(self.last_ack) >= ACK_PAUSE {
+                        self.acknowledge().await?;
                     }
+                    if pauses {
+                        let _ = tokio::time::timeout(moderation::PAUSE, told(stop)).await;
+                    }
+                    continue;
                 }
             }
             self.acknowledge().await?;

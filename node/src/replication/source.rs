@@ -25,7 +25,7 @@ const SAY_EVERY: Duration = Duration::from_secs(2);
 /// A copy works so long before it rests.
 const WORK: Duration = Duration::from_millis(1);
 /// And rests no longer than this, whatever it waited for.
-const REST_MAX: Duration = Duration::from_millis(3);
+const REST_MAX: Duration = Duration::from_millis(4);
 
 /// How far a copy is.
 struct Progress {
@@ -160,8 +160,8 @@ impl Session<'_> {
         }
     }
 
-    /// Leaves the processor to others for as long as it was used, if clients are served meanwhile: a copy that takes all of
-    /// it is over sooner, and clients wait behind it.
+    /// Leaves the processor to others for twice as long as it was used, if clients are served meanwhile: a copy that takes
+    /// all of it is over sooner, and clients wait behind it.
     async fn rest(&self, pace: &mut Pace) {
         let (clock, stats) = (&self.core.env.clock, &self.core.stats);
         let worked = clock.boot().since(pace.since);
@@ -170,7 +170,7 @@ impl Session<'_> {
         }
         let processed = stats.processed.load(Relaxed);
         if processed != pace.processed {
-            tokio::time::sleep(worked.min(REST_MAX)).await;
+            tokio::time::sleep((2 * worked).min(REST_MAX)).await;
         }
         *pace = Pace { since: clock.boot(), processed: stats.processed.load(Relaxed) };
     }
