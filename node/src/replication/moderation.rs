@@ -11,10 +11,10 @@ use std::time::Duration;
 
 /// A read of more than this is worth its wake-up.
 const SMALL: usize = 2048;
-/// Reads follow each other quickly when they are no further apart.
-const QUICK: Duration = Duration::from_micros(300);
+/// Reads follow each other quickly when they are no further apart: then a pause brings several at once.
+const QUICK: Duration = PAUSE;
 /// So many quick small reads come before the first pause.
-const IN_A_ROW: u32 = 32;
+const IN_A_ROW: u32 = 16;
 /// How long a question for an acknowledgement forbids pauses.
 const ATTENTIVE: Duration = Duration::from_secs(1);
 /// How long a pause is.
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn quick_small_reads_pause_after_a_while_and_go_on_pausing() {
         let (mut moderation, mut at) = (Moderation::default(), 0);
-        assert_eq!(reads(&mut moderation, &mut at, 33, 100, 50).iter().filter(|pauses| **pauses).count(), 1);
+        assert_eq!(reads(&mut moderation, &mut at, 17, 100, 50).iter().filter(|pauses| **pauses).count(), 1);
         // What came during a pause is more, and later.
         assert!(reads(&mut moderation, &mut at, 100, 4000, 1500).iter().all(|pauses| *pauses));
         assert_eq!(reads(&mut moderation, &mut at, 1, 100, 6000), [false], "the primary has less to do");
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn rare_or_large_reads_never_pause() {
         let (mut moderation, mut at) = (Moderation::default(), 0);
-        assert!(!reads(&mut moderation, &mut at, 100, 100, 400).contains(&true));
+        assert!(!reads(&mut moderation, &mut at, 100, 100, 1100).contains(&true));
         assert!(!reads(&mut moderation, &mut at, 100, 5000, 50).contains(&true));
     }
 
