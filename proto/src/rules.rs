@@ -30,6 +30,8 @@ pub enum Rule {
     DeathNeedsProof = 13,
     /// ►14 an attempt ends only by a committed command.
     AttemptEndsByCommit = 14,
+    /// ►15 a replica with a tail that its primary's log does not have is not continued.
+    TailIsNotContinued = 15,
     /// ►21 a marker in the log says where a slot's copy began, and each key is copied at one point.
     MarkerBeginsCopy = 21,
 }

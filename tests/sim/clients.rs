@@ -78,7 +78,7 @@ pub(crate) async fn run(stage: &Stage, machine: &str, node: usize, core: &NodeCo
             About::Read if *kind == b'$' => stage.read(slot, ran.epoch, &command.key, number(&reply)),
             About::Read | About::Other => {}
         }
-        let late = (chance >> 32) % LATE_ONE_IN == 0;
+        let late = (chance >> 32).is_multiple_of(LATE_ONE_IN);
         let due = stage.now.millis() + if late { (chance >> 40) % LATE_MAX_MS } else { 0 };
         let Command { key, about, .. } = command;
         waiting.push_back(Waiting { stamp: ran.stamp(), slot, key, about, due });

@@ -92,6 +92,11 @@ fn judge(view: &View, members: &v1::MembersReply) -> Report {
             problems.push(format!("shard {}: its primary {primary} holds no lease ({why})", shard.number));
         }
     }
+    let living = view.topology.nodes.values().filter(|node| !node.dead);
+    for node in living.filter(|node| view.role(node) == Role::Replica && !node.whole) {
+        let replica = view.address(node.id);
+        problems.push(format!("replica {replica} holds no complete copy yet: no failover can use it"));
+    }
     let unassigned_slots = view.unassigned_slots();
     if unassigned_slots > 0 && !view.topology.nodes.is_empty() {
         problems.push(format!("{unassigned_slots} slots belong to no shard"));
@@ -157,6 +162,32 @@ fn print(report: &Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use capstan_proto::ids::{Incarnation, NodeId, ShardId, SpawnToken};
+    use capstan_proto::topology::{Addresses, NodeRow, ProcessPlace, Row};
+
+    #[test]
+    fn a_replica_that_no_failover_can_use_is_a_problem_until_its_copy_is_complete() {
+        let mut view = View::default();
+        let row = |whole, dead| NodeRow {
+            id: NodeId([1; 20]),
+            incarnation: Incarnation { counter: 1, token: SpawnToken([0; 16]) },
+            place: ProcessPlace::default(),
+            addresses: Addresses { ip: "127.0.0.1".into(), port: 7001, ..Addresses::default() },
+            shard: Some(ShardId([2; 20])),
+            dead,
+            whole,
+            software: String::new(),
+        };
+        let members = v1::MembersReply { quorum: true, ..v1::MembersReply::default() };
+        let mut problems = |row| {
+            view.topology.set(Row::Node(row));
+            let all = judge(&view, &members).problems;
+            all.into_iter().filter(|problem| problem.contains("complete copy")).collect::<Vec<_>>()
+        };
+        let said = problems(row(false, false));
+        assert!(said.len() == 1 && said[0].contains("127.0.0.1:7001"), "{said:?}");
+        assert!(problems(row(true, false)).is_empty() && problems(row(false, true)).is_empty());
+    }
 
     #[test]
     fn an_empty_cluster_is_down_and_a_lost_quorum_is_named_first() {

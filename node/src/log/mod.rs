@@ -96,11 +96,10 @@ impl Log {
         self.shared.lock().ring.starts()
     }
 
-    /// Whether a log that ends at `position` is a prefix of this one (I6). A log that has not begun never is: the data
-    /// that goes with it may be anything.
+    /// Whether a replica whose log ends at `position` goes on from there ([`Ring::continues`], ►15).
     #[must_use]
-    pub fn agrees(&self, position: Position) -> bool {
-        position != Position::default() && self.shared.lock().ring.agrees(position)
+    pub fn continues(&self, position: Position) -> bool {
+        self.shared.lock().ring.continues(position, self.rules)
     }
 
     /// The frames behind a position, oldest first: up to `bytes_max` bytes, one at least if there is one.

@@ -124,6 +124,13 @@ impl Ring {
         begun && !ended
     }
 
+    /// Whether a replica whose log ends at `position` goes on from there: its log is a prefix of this one (►15). A log that has
+    /// not begun never is: the data that goes with it may be anything.
+    #[must_use]
+    pub fn continues(&self, position: Position, rules: Rules) -> bool {
+        position != Position::default() && (self.agrees(position) || !rules.on(Rule::TailIsNotContinued))
+    }
+
     /// The frames behind a position, oldest first: up to `bytes_max` bytes, but one at least if there is one.
     pub fn read_after(&self, position: Position, bytes_max: usize) -> Result<Vec<Frame>, Gone> {
         if !self.agrees(position) {

@@ -278,7 +278,7 @@ fn a_new_primary_stands_above_every_tail_of_the_epochs_before_it_because_it_open
             .for_each(|frame| promoted.append_received(frame).expect("in order"));
         promoted.open_epoch(ShardEpoch(2));
         promoted.set_wanted(Wanted::Yes);
-        assert!(!promoted.agrees(old.last()), "the tail is no prefix");
+        assert!(!promoted.continues(old.last()), "the tail is no prefix");
         assert_eq!(
             promoted.last().batch.0,
             received.len() as u64 - u64::from(!rules.on(Rule::EpochOpensWithBatch))
@@ -348,5 +348,5 @@ fn a_time_without_a_log_sends_every_replica_of_before_to_a_copy() {
     log.set_wanted(Wanted::No);
     log.step_down();
     assert_eq!(log.last(), Position::default());
-    assert!(!log.agrees(Position::default()));
+    assert!(!log.continues(Position::default()));
 }

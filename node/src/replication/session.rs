@@ -230,7 +230,7 @@ impl Session<'_> {
     /// From where the replica can go on: its log is a prefix of this one, which still holds what follows (I6, ►15).
     fn resumable(&self) -> Option<Position> {
         let (log, position) = (&self.core.log, self.hello.position?);
-        if log.agrees(position) && log.read_after(position, 0).is_ok() {
+        if log.continues(position) && log.read_after(position, 0).is_ok() {
             return Some(position);
         }
         self.core.replication.refused_positions.fetch_add(1, Relaxed);

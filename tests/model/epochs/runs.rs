@@ -1,4 +1,4 @@
-//! The explorations: ►12 on, and off.
+//! The explorations: ►12 and ►15 on, and one of them off.
 
 use super::step::Epochs;
 use super::world::Bounds;
@@ -30,8 +30,9 @@ fn the_highest_position_is_that_of_the_latest_history_through_several_primaries(
     assert!(steps < ENOUGH, "not exhaustive");
 }
 
-fn breaks(property: &'static str) {
-    let bounds = Bounds { rules: Rules::ALL.without(Rule::EpochOpensWithBatch), ..bounds() };
+fn breaks(rule: Rule, property: &'static str) {
+    let bounds = Bounds { rules: Rules::ALL.without(rule), ..bounds() };
+    let number = rule as u8;
     let checker = Epochs(bounds)
         .checker()
         .threads(2)
@@ -40,9 +41,9 @@ fn breaks(property: &'static str) {
         .spawn_bfs()
         .join();
     let Some(path) = checker.discovery(property) else {
-        panic!("►12 off: no schedule breaks '{property}' in {} states", checker.unique_state_count())
+        panic!("►{number} off: no schedule breaks '{property}' in {} states", checker.unique_state_count())
     };
-    println!("►12 off: '{property}' breaks after {} distinct states", checker.unique_state_count());
+    println!("►{number} off: '{property}' breaks after {} distinct states", checker.unique_state_count());
     for (number, step) in path.into_actions().into_iter().enumerate() {
         println!("  {:2} {step:?}", number + 1);
     }
@@ -50,10 +51,15 @@ fn breaks(property: &'static str) {
 
 #[test]
 fn without_rule_12_the_tail_of_an_earlier_primary_stands_above_the_one_that_serves() {
-    breaks("the primary is highest");
+    breaks(Rule::EpochOpensWithBatch, "the primary is highest");
 }
 
 #[test]
 fn without_rule_12_a_tail_that_was_left_behind_comes_back_in_place_of_a_complete_copy() {
-    breaks("nothing served is undone");
+    breaks(Rule::EpochOpensWithBatch, "nothing served is undone");
+}
+
+#[test]
+fn without_rule_15_a_replica_goes_on_behind_a_tail_that_its_primary_never_had() {
+    breaks(Rule::TailIsNotContinued, "I6");
 }

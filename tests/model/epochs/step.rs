@@ -4,6 +4,7 @@ use super::world::{Batch, Bounds, NODES, Role, World, frame, id};
 use capstan_meta::planner::candidates::{self, Standing};
 use capstan_node::log::ring;
 use capstan_proto::ids::{Position, ShardEpoch};
+use capstan_proto::rules::Rules;
 use stateright::{Model, Property};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,7 +55,7 @@ impl Epochs {
             Step::Return { node } => world.nodes[node].role = Role::Replica,
             Step::Promote => world.promote()?,
             Step::Serve => self.serve(world)?,
-            Step::Attach { node } => world.attach(node)?,
+            Step::Attach { node } => world.attach(node, self.0.rules)?,
         }
         Some(())
     }
@@ -91,10 +92,10 @@ impl World {
         Some(())
     }
 
-    fn attach(&mut self, node: usize) -> Option<()> {
+    fn attach(&mut self, node: usize, rules: Rules) -> Option<()> {
         let primary = self.primary()?;
         let last = self.nodes[node].last();
-        let continues = last != Position::default() && self.nodes[primary].ring()?.agrees(last);
+        let continues = self.nodes[primary].ring()?.continues(last, rules);
         let is_prefix = self.nodes[primary].log.starts_with(&self.nodes[node].log);
         self.misjudged |= continues != is_prefix;
         if !continues {
