@@ -4,8 +4,8 @@
 //! The intuition: a reply that is written at once wakes its client, whose next command arrives alone and wakes the worker
 //! for itself; written together, the replies bring the next commands together, and both sides sleep once for many. Redis
 //! does the same before it sleeps (`handleClientsWithPendingWrites`). A reply waits in its connection's
-//! [`Outbox`](crate::release::Outbox), which looks at the lease when it leaves (►9), until its worker parks, or until so
-//! many wait that the first should not wait longer. Only threads whose runtime calls [`depart`] before it parks them
+//! [`Outbox`], which looks at the lease when it leaves (►9), until its worker parks, or until so many wait that the first
+//! should not wait longer. Only threads whose runtime calls [`depart`] before it parks them
 //! gather replies; on all others they are written at once. It decides nothing about what may leave.
 
 use crate::core::NodeCore;

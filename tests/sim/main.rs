@@ -33,7 +33,7 @@ use capstan_proto::rules::{Rule, Rules};
 use seeds::{Wanted, many, one};
 
 /// How many seeds are run when nobody asks for more; CAPSTAN_SIM_SEEDS changes it, and `.ci/sim` asks for a hundred.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 8;
 
 /// From so many seeds on the sums must reach their floors.
 const ENOUGH_SEEDS: usize = 100;
