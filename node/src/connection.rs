@@ -29,6 +29,8 @@ use tokio::net::TcpStream;
 
 /// After so many turns without waiting for the client a connection lets the others of its worker run.
 const TURNS_IN_A_ROW: u32 = 16;
+/// More than this takes long enough to execute that no gathered reply should wait for it.
+const LONG_INPUT: usize = 16 * 1024;
 /// So much is read from a client that waits for an element; the rest stays in its socket.
 const READ_AHEAD_MAX: usize = 64 * 1024;
 
@@ -115,6 +117,10 @@ impl Connection {
             let Some(read) = self.read().await? else { continue };
             if read.len == 0 {
                 return Ok(());
+            }
+            if !read.waited || self.input.pending().len() > LONG_INPUT {
+                // What others have been answered does not wait for a client that sends without end.
+                departure::depart();
             }
             while !self.turn().await? {
                 // There is more to execute.
