@@ -163,28 +163,24 @@ impl Metas {
     /// A supervisor's word that the process with this token has ended.
     pub(crate) async fn dead(&self, node: NodeId, token: SpawnToken) -> v1::DeadReply {
         let request = v1::DeadRequest { node: node.0.to_vec().into(), token: token.0.to_vec().into() };
-        let asking = async {
-            loop {
-                for peer in &self.peers {
-                    let made = transport::channel(&Env::real(), &Secret::NONE, &peer.address);
-                    let asked = NodesClient::new(made.expect("an address")).dead(request.clone()).await;
-                    if let Ok(reply) = asked {
-                        return reply.into_inner();
-                    }
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(LIMIT, asking).await.expect("the meta group answers")
+        self.of_any(async |mut nodes| nodes.dead(request.clone()).await).await
     }
 
     /// What a registration gets that a test has made by hand.
     pub(crate) async fn register(&self, request: &v1::RegisterRequest) -> v1::RegisterReply {
+        self.of_any(async |mut nodes| nodes.register(request.clone()).await).await
+    }
+
+    /// What the first meta server says that answers.
+    async fn of_any<T>(
+        &self,
+        ask: impl AsyncFn(NodesClient<tonic::transport::Channel>) -> Result<tonic::Response<T>, tonic::Status>,
+    ) -> T {
         let asking = async {
             loop {
                 for peer in &self.peers {
                     let made = transport::channel(&Env::real(), &Secret::NONE, &peer.address);
-                    let asked = NodesClient::new(made.expect("an address")).register(request.clone()).await;
+                    let asked = ask(NodesClient::new(made.expect("an address"))).await;
                     if let Ok(reply) = asked {
                         return reply.into_inner();
                     }
