@@ -127,6 +127,7 @@ impl Server {
     /// Serves until `stop` or SHUTDOWN.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
         let core = self.core;
+        crate::store::ahead::start();
         let mut tasks = tokio::task::JoinSet::new();
         for listener in self.listeners {
             tasks.spawn(accept::clients(core.clone(), listener));

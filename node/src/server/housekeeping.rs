@@ -1,15 +1,20 @@
-//! What is done now and then: rates for INFO ten times a second, a look over all clients once a second.
+//! What is done now and then: rates for INFO ten times a second, a look over all clients once a second, and the
+//! reclaimer's ticks.
 
 use crate::clients::sweep::{self, Reason};
 use crate::config::Key;
 use crate::core::NodeCore;
 use crate::gauges::{TICK, Totals};
+use crate::store::reclaim::Reclaimer;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// The clients are looked over once in so many ticks.
 const SWEEP_TICKS: u32 = (sweep::EVERY.as_millis() / TICK.as_millis()) as u32;
+
+/// The reclaimer's ticks are so many of ours.
+const RECLAIM_TICKS: u32 = (Reclaimer::TICK.as_millis() / TICK.as_millis()) as u32;
 
 /// Runs until it is dropped.
 pub(super) async fn run(core: Arc<NodeCore>) {
@@ -30,6 +35,9 @@ pub(super) async fn run(core: Arc<NodeCore>) {
         count = count.wrapping_add(1);
         if count.is_multiple_of(SWEEP_TICKS) {
             sweep_clients(&core);
+        }
+        if count.is_multiple_of(RECLAIM_TICKS) {
+            core.lanes.reclaim_tick();
         }
     }
 }

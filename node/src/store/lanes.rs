@@ -170,6 +170,11 @@ impl Lanes {
         self.reclaimer.pending()
     }
 
+    /// To be called every [`Reclaimer::TICK`]: see there.
+    pub fn reclaim_tick(&self) {
+        self.reclaimer.tick();
+    }
+
     /// Takes a lane, however long that takes: for threads that may block.
     pub fn lock(&self, lane: usize) -> Held<'_> {
         let padded = &self.lanes[lane];

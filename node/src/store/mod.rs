@@ -2,6 +2,7 @@
 //!
 //! [`Data`] is what a command sees of it: the lanes of its keys, locked, and its database.
 
+pub mod ahead;
 pub mod codec;
 pub mod effect;
 pub mod hash;

@@ -24,6 +24,7 @@
 //! * If the upper bits of `kind` are not 0, the value is exactly the pointer of a `Box<Object>` that this entry owns.
 #![allow(unsafe_code)]
 
+use super::ahead;
 use super::object::{Kind, Object};
 use capstan_proto::env::UnixMs;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -191,6 +192,7 @@ impl Entry {
         let layout = layout(shape.size());
         // SAFETY: the layout's size is not 0: a header alone has 8 bytes.
         let Some(at) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        ahead::note(at.as_ptr() as usize);
         let mut entry = Self(at);
         entry.write_head(shape, db, 0, expires);
         entry
@@ -439,6 +441,42 @@ pub fn prefetch<T>(at: *const T) {
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     let _ = at;
+}
+
+/// Gives pages to a range of addresses that has none yet, if this process may write there; nothing else changes.
+pub(super) fn populate(address: usize, len: usize) {
+    #[cfg(all(target_os = "linux", not(miri)))]
+    // SAFETY: populating touches pages as a write would, but writes nothing: no content, mapping or protection
+    // changes, whosever the range is. Where nothing is mapped or writable the call fails, and that is all right.
+    let _ = unsafe {
+        let advice = rustix::mm::Advice::LinuxPopulateWrite;
+        rustix::mm::madvise(std::ptr::without_provenance_mut(address), len, advice)
+    };
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    let _ = (address, len);
+}
+
+/// From now on the allocator (mimalloc, where the program chose it) gives memory back only when it is told to.
+pub(super) fn keep_free_memory() {
+    #[cfg(not(miri))]
+    // SAFETY: sets an integer that mimalloc reads and writes atomically: `purge_delay`, which is not exported and lies
+    // before the one that is named.
+    unsafe {
+        libmimalloc_sys::mi_option_set(libmimalloc_sys::mi_option_use_numa_nodes - 1, A_DAY_MS);
+    }
+}
+
+/// A delay that never passes, and that can be added to a clock.
+#[cfg(not(miri))]
+const A_DAY_MS: std::ffi::c_long = 24 * 60 * 60 * 1000;
+
+/// Gives all free memory back to the system at once, in this thread.
+pub(super) fn give_back_free_memory() {
+    #[cfg(not(miri))]
+    // SAFETY: frees nothing that is in use, may be called from any thread at any time, and takes no pointer.
+    unsafe {
+        libmimalloc_sys::mi_collect(true);
+    }
 }
 
 #[cfg(test)]
