@@ -10,7 +10,7 @@ use crate::clients::{Activity, Client, Place};
 use crate::config::Verdict;
 use crate::core::NodeCore;
 use crate::departure;
-use crate::dispatch::{self, LongCall, Ran, Scratch, Step};
+use crate::dispatch::{self, LongCall, Ran, Scratch, Step, soon};
 use crate::input::Input;
 use crate::output;
 use crate::release::{Outbox, Stamp, Trouble, WAITING_MAX};
@@ -31,6 +31,8 @@ use tokio::net::TcpStream;
 const TURNS_IN_A_ROW: u32 = 16;
 /// More than this takes long enough to execute that no gathered reply should wait for it.
 const LONG_INPUT: usize = 16 * 1024;
+/// At most this is taken for a single command.
+const SINGLE: usize = 1024;
 /// So much is read from a client that waits for an element; the rest stays in its socket.
 const READ_AHEAD_MAX: usize = 64 * 1024;
 
@@ -121,6 +123,11 @@ impl Connection {
             if !read.waited || self.input.pending().len() > LONG_INPUT {
                 // What others have been answered does not wait for a client that sends without end.
                 departure::depart();
+            }
+            if read.waited && read.len <= SINGLE && soon::announce(&self.core.lanes, self.input.pending()) {
+                self.input.set_aside();
+                let_others_read().await;
+                soon::prefetch(&self.core.lanes);
             }
             while !self.turn().await? {
                 // There is more to execute.
@@ -342,6 +349,20 @@ impl Connection {
         self.place.client().note_waiting(0);
         Ok(())
     }
+}
+
+/// Lets the other ready connections of this worker run once. Unlike tokio's `yield_now` it does not look for new
+/// ones in between, which would cost a system call.
+async fn let_others_read() {
+    let mut they_had_their_turn = false;
+    poll_fn(|context| match std::mem::replace(&mut they_had_their_turn, true) {
+        true => Poll::Ready(()),
+        false => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 /// Waits until the socket takes more, unless so much waits that the client is cut off.

@@ -116,9 +116,14 @@ impl Input {
         if self.buffer.is_empty() || (len > 0 && (2 * len >= self.buffer.len() || self.stays_underway())) {
             return;
         }
+        self.set_aside();
+    }
+
+    /// Others of the worker are served before what was read: keeps only that, and gives the buffer back.
+    pub fn set_aside(&mut self) {
         let rest = self.pending().to_vec();
+        (self.start, self.end) = (0, rest.len());
         give_back(std::mem::replace(&mut self.buffer, rest));
-        (self.start, self.end) = (0, len);
     }
 
     /// Whether this connection may keep its buffer while the rest of a command is on its way.

@@ -36,6 +36,9 @@ async fn assail(victim: &mut Victim, ports: &[Port]) {
                 continue;
             }
             let what = format!("{} on {port}, seed {seed} (CAPSTAN_SEED={seed} replays it)", assault.name());
+            if let Err(error) = victim.settle(port).await {
+                panic!("before {what}: {error}");
+            }
             let before = victim.resident_bytes(port);
             let found = assault.run(port, victim, seed).await;
             let found = found.unwrap_or_else(|error| panic!("{what}: {error}"));

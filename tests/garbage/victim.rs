@@ -4,6 +4,7 @@
 use crate::port::{Port, Speaks};
 use capstan_jepsen::connection::{CallError, Connection, Options};
 use capstan_jepsen::resp::Value;
+use capstan_proto::env::{Clock, RealClock};
 use capstan_tests::dev::DevCluster;
 use capstan_tests::process::Server;
 use std::io;
@@ -12,6 +13,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+/// How long free memory may take to go back.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
+/// And so much may stay, well below what any assault may cost.
+const SETTLED_BYTES: u64 = 8 << 20;
 /// Keys that must keep their values.
 const KEYS: usize = 2_000;
 
@@ -102,6 +107,19 @@ impl Victim {
     /// Resident bytes of the process behind a port before the first assault.
     pub(crate) fn baseline(&self, port: &Port) -> u64 {
         self.process(port).1
+    }
+
+    /// Waits until the process behind a port has given back what earlier assaults left free: a node keeps that for a
+    /// while. If it stays, so be it: what is measured next tells.
+    pub(crate) async fn settle(&self, port: &Port) -> io::Result<()> {
+        if self.process(port).0 == self.node_pid {
+            self.ask(&["MEMORY", "PURGE"]).await?;
+        }
+        let end = RealClock.boot().after(SETTLE_MAX);
+        while self.resident_bytes(port) > self.baseline(port) + SETTLED_BYTES && RealClock.boot() < end {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// Every port answers, the data is as it was, and nobody was restarted. A port may need a moment to get rid of the

@@ -26,6 +26,7 @@ pub mod keys;
 pub mod limits;
 pub mod list;
 pub mod lookup;
+pub mod memory;
 mod patience;
 pub mod replication;
 mod sample;

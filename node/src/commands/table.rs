@@ -20,6 +20,7 @@ pub static FAMILIES: &[&[Spec]] = &[
     super::keys::SORT_ROWS,
     super::list::BLOCKING_ROWS,
     super::list::ROWS,
+    super::memory::ROWS,
     super::replication::ROWS,
     super::server::ROWS,
     super::set::ROWS,

@@ -68,6 +68,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("incrbyfloat", &["INCRBYFLOAT float 0.1"]),
     ("keys", &["KEYS *"]),
     ("lcs", &["LCS {t}from {t}to"]),
+    ("memory|usage", &["MEMORY USAGE text", "MEMORY USAGE list"]),
     ("mget", &["MGET text nokey number"]),
     ("move", &["MOVE text 2", "MOVE hash 2"]),
     ("mset", &["MSET text a new b"]),
@@ -307,7 +308,7 @@ fn commands_on_a_value_of_another_type_are_refused_and_change_nothing() {
         // These take a key of any type, or overwrite what is there.
         let family = row.spec.group;
         let any = matches!(row.spec.keys, Keys::None)
-            || family == Group::Generic
+            || matches!(family, Group::Generic | Group::Server)
             || ["mset", "msetnx", "mget", "set", "setnx", "setex", "psetex"].contains(&&*name);
         if any || !flags.has(Flags::WRITE.and(Flags::READONLY)) {
             continue;

@@ -9,6 +9,7 @@ mod batch;
 mod execute;
 mod locks;
 mod queue;
+pub mod soon;
 
 pub use batch::{Scratch, find_keys};
 pub use execute::{Call, LongCall};

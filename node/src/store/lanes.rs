@@ -175,6 +175,11 @@ impl Lanes {
         self.reclaimer.tick();
     }
 
+    /// Free memory goes back to the system now, in the background: see [`Reclaimer::give_back`].
+    pub fn give_memory_back(&self) {
+        self.reclaimer.give_back();
+    }
+
     /// Takes a lane, however long that takes: for threads that may block.
     pub fn lock(&self, lane: usize) -> Held<'_> {
         let padded = &self.lanes[lane];

@@ -51,6 +51,7 @@ impl Garbage {
 enum Job {
     Free(Garbage),
     Tick,
+    GiveBack,
 }
 
 /// Free memory is kept for so many ticks after the last garbage: who empties a table often fills it again, and pages
@@ -76,6 +77,8 @@ struct Left {
     bytes: AtomicUsize,
     /// A tick to look at.
     tick: AtomicBool,
+    /// Free memory to give back now.
+    give_back: AtomicBool,
 }
 
 impl Reclaimer {
@@ -107,8 +110,19 @@ impl Reclaimer {
 
     /// To be called every [`Reclaimer::TICK`]: while the thread lives, memory goes back to the system in its ticks only.
     pub fn tick(&self) {
-        if !self.left.tick.swap(true, Ordering::Relaxed) && self.queue.send(Job::Tick).is_err() {
-            self.left.tick.store(false, Ordering::Relaxed);
+        self.once(&self.left.tick, Job::Tick);
+    }
+
+    /// Gives free memory back now: once for however many ask before the thread comes to it, and after what was handed
+    /// over before. A worker that needs memory meanwhile waits for it, some ms for each 100 MiB.
+    pub fn give_back(&self) {
+        self.once(&self.left.give_back, Job::GiveBack);
+    }
+
+    /// Queues a job unless it waits already.
+    fn once(&self, waits: &AtomicBool, job: Job) {
+        if !waits.swap(true, Ordering::Relaxed) && self.queue.send(job).is_err() {
+            waits.store(false, Ordering::Relaxed);
         }
     }
 
@@ -159,12 +173,20 @@ fn run(jobs: &Receiver<Job>, left: &Left) {
             Job::Tick => {
                 left.tick.store(false, Ordering::Relaxed);
                 if kept.tick() {
-                    raw::give_back_free_memory();
-                    ahead::forget();
+                    give_back();
                 }
+            }
+            Job::GiveBack => {
+                left.give_back.store(false, Ordering::Relaxed);
+                give_back();
             }
         }
     }
+}
+
+fn give_back() {
+    raw::give_back_free_memory();
+    ahead::forget();
 }
 
 fn free(garbage: Garbage) {
