@@ -31,7 +31,7 @@ use tokio::net::TcpStream;
 const TURNS_IN_A_ROW: u32 = 16;
 /// More than this takes long enough to execute that no gathered reply should wait for it.
 const LONG_INPUT: usize = 16 * 1024;
-/// At most this is taken for a single command.
+/// At most this is looked at as a single command.
 const SINGLE: usize = 1024;
 /// So much is read from a client that waits for an element; the rest stays in its socket.
 const READ_AHEAD_MAX: usize = 64 * 1024;

@@ -19,10 +19,10 @@ thread_local! {
     static SOON: RefCell<Vec<(Slot, u64)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Announces the key that the command at the start of these bytes will look up. False if there is none to be seen, or
-/// enough are announced already: then waiting for others gains nothing.
+/// Announces the key of a single command. False if these bytes are anything else (a pipeline overlaps its own misses),
+/// if no key is to be seen, or if enough are announced already: then waiting for others gains nothing.
 pub fn announce(lanes: &Lanes, bytes: &[u8]) -> bool {
-    let Some(key) = first_key(bytes) else { return false };
+    let Some(key) = key_of_single(bytes) else { return false };
     SOON.with_borrow_mut(|soon| {
         let room = soon.len() < MOST;
         if room {
@@ -39,24 +39,36 @@ pub fn prefetch(lanes: &Lanes) -> usize {
     SOON.with_borrow_mut(|soon| soon.drain(..).map(|(slot, hash)| lanes.prefetch_entry(slot, hash)).count())
 }
 
-/// The argument behind a command's name, where nearly every command has its first key.
+/// The argument behind the name, where nearly every command has its first key, if these bytes are one whole command.
 #[inline]
-fn first_key(bytes: &[u8]) -> Option<&[u8]> {
-    let (_, rest) = number(bytes, b'*')?;
-    let (name, rest) = number(rest, b'$')?;
-    let (key, rest) = number(rest.get(name + 2..)?, b'$')?;
-    rest.get(..key)
+fn key_of_single(bytes: &[u8]) -> Option<&[u8]> {
+    let (args, mut rest) = number(bytes, b'*')?;
+    let mut key = None;
+    for arg in 0..args {
+        let (len, text) = number(rest, b'$')?;
+        rest = text.get(len + 2..)?;
+        if arg == 1 {
+            key = text.get(..len);
+        }
+    }
+    key.filter(|_| rest.is_empty())
 }
 
-/// A number of one or two digits behind its mark, and what follows its line.
+/// A number of at most four digits behind its mark, and what follows its line.
 #[inline]
 fn number(bytes: &[u8], mark: u8) -> Option<(usize, &[u8])> {
-    let digit = |byte: &u8| byte.is_ascii_digit().then(|| usize::from(byte - b'0'));
-    match bytes {
-        [first, a, b'\r', b'\n', rest @ ..] if *first == mark => Some((digit(a)?, rest)),
-        [first, a, b, b'\r', b'\n', rest @ ..] if *first == mark => Some((digit(a)? * 10 + digit(b)?, rest)),
-        _ => None,
+    let (first, rest) = bytes.split_first()?;
+    let mut value = 0;
+    for (at, byte) in rest.iter().enumerate().take(5) {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + usize::from(byte - b'0'),
+            b'\r' => {
+                return rest.get(at + 2..).filter(|_| *first == mark && at > 0).map(|rest| (value, rest));
+            }
+            _ => return None,
+        }
     }
+    None
 }
 
 #[cfg(test)]
@@ -88,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_without_arguments_announces_nothing() {
+    fn what_is_no_single_command_with_a_key_announces_nothing() {
         let core = NodeCore::new(Env::real(), Config::default());
         for bytes in [
             &b"*1\r\n$4\r\nPING\r\n"[..],
@@ -97,6 +109,7 @@ mod tests {
             b"",
             b"*",
             b"*2\r\n$3\r\nGET\r\n$3\r\nke",
+            b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n",
         ] {
             assert!(!announce(&core.lanes, bytes), "{}", bytes.escape_ascii());
         }
@@ -105,16 +118,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_announced_key_is_the_second_argument(
-            words in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..99), 2..6)
+        fn the_announced_key_is_the_second_argument_of_one_whole_command(
+            words in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..1200), 2..6),
+            cut in any::<prop::sample::Index>(),
         ) {
-            let bytes = encoded(&words);
-            prop_assert_eq!(first_key(&bytes), Some(&words[1][..]));
+            let (bytes, twice) = (encoded(&words), encoded(&words).repeat(2));
+            prop_assert_eq!(key_of_single(&bytes), Some(&words[1][..]));
+            // Neither a part of a command nor two are a single one.
+            prop_assert_eq!(key_of_single(&bytes[..cut.index(bytes.len())]), None);
+            prop_assert_eq!(key_of_single(&twice), None);
         }
 
         #[test]
         fn no_bytes_are_too_odd(bytes in prop::collection::vec(prop::sample::select(b"*$0123456789\r\nGETx".to_vec()), 0..60)) {
-            let _ = first_key(&bytes);
+            let _ = key_of_single(&bytes);
         }
     }
 }
