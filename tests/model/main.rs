@@ -7,5 +7,6 @@
 #![allow(clippy::print_stdout)]
 
 mod epochs;
+mod explore;
 mod failover;
 mod leases;

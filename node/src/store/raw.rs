@@ -466,6 +466,13 @@ pub(super) fn keep_free_memory() {
     }
 }
 
+/// What [`keep_free_memory`] sets.
+#[cfg(all(test, not(miri)))]
+fn purge_delay() -> std::ffi::c_long {
+    // SAFETY: reads an integer that mimalloc reads and writes atomically.
+    unsafe { libmimalloc_sys::mi_option_get(libmimalloc_sys::mi_option_use_numa_nodes - 1) }
+}
+
 /// A delay that never passes, and that can be added to a clock.
 #[cfg(not(miri))]
 const A_DAY_MS: std::ffi::c_long = 24 * 60 * 60 * 1000;

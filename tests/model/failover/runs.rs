@@ -4,11 +4,8 @@
 
 use super::step::Failover;
 use super::world::{Bounds, Story};
+use crate::explore;
 use capstan_proto::rules::{Rule, Rules};
-use stateright::{Checker, HasDiscoveries, Model};
-
-/// More transitions than any exploration here needs: one that gets there was not exhaustive.
-const ENOUGH: usize = 12_000_000;
 
 fn deaths() -> Bounds {
     Bounds {
@@ -34,41 +31,11 @@ fn attempts() -> Bounds {
 }
 
 fn holds(name: &str, bounds: Bounds) {
-    println!("{name}: {bounds:?}");
-    let checker = Failover::new(bounds)
-        .checker()
-        .threads(2)
-        .finish_when(HasDiscoveries::AnyFailures)
-        .target_state_count(ENOUGH)
-        .spawn_dfs()
-        .join();
-    let states = checker.unique_state_count();
-    println!(
-        "{name}: {states} distinct states, {} transitions, depth {}",
-        checker.state_count(),
-        checker.max_depth()
-    );
-    checker.assert_properties();
-    assert!(states >= 100_000, "only {states} distinct states");
-    assert!(checker.state_count() < ENOUGH, "not exhaustive");
+    explore::holds(name, &bounds.clone(), Failover::new(bounds));
 }
 
-/// Explores with a rule off, and prints the schedule that breaks a property.
 fn breaks(name: &str, property: &'static str, bounds: Bounds) {
-    let checker = Failover::new(bounds)
-        .checker()
-        .threads(2)
-        .finish_when(HasDiscoveries::AnyFailures)
-        .target_state_count(ENOUGH)
-        .spawn_bfs()
-        .join();
-    let Some(path) = checker.discovery(property) else {
-        panic!("{name}: no schedule breaks {property} in {} states", checker.unique_state_count())
-    };
-    println!("{name}: {property} breaks after {} distinct states", checker.unique_state_count());
-    for (number, step) in path.into_actions().into_iter().enumerate() {
-        println!("  {:2} {step:?}", number + 1);
-    }
+    explore::breaks(name, property, Failover::new(bounds));
 }
 
 fn without(rule: Rule, bounds: Bounds) -> Bounds {

@@ -4,8 +4,8 @@
 
 use super::step::Leases;
 use super::world::{Bounds, Story};
+use crate::explore;
 use capstan_proto::rules::{Rule, Rules};
-use stateright::{Checker, HasDiscoveries, Model};
 
 fn promote() -> Bounds {
     Bounds {
@@ -51,35 +51,11 @@ fn take() -> Bounds {
 }
 
 fn holds(name: &str, bounds: Bounds) {
-    println!("{name}: {bounds:?}");
-    let checker =
-        Leases { bounds }.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join();
-    let states = checker.unique_state_count();
-    println!(
-        "{name}: {states} distinct states, {} transitions, depth {}",
-        checker.state_count(),
-        checker.max_depth()
-    );
-    checker.assert_properties();
-    assert!(states >= 100_000, "only {states} distinct states");
+    explore::holds(name, &bounds.clone(), Leases { bounds });
 }
 
-/// Explores with a rule off, and prints the schedule that breaks I4.
 fn breaks(name: &str, bounds: Bounds) {
-    let checker = Leases { bounds }
-        .checker()
-        .threads(2)
-        .finish_when(HasDiscoveries::AnyFailures)
-        .target_state_count(2_000_000)
-        .spawn_bfs()
-        .join();
-    let Some(path) = checker.discovery("I4") else {
-        panic!("{name}: no schedule breaks I4 in {} states", checker.unique_state_count())
-    };
-    println!("{name}: after {} distinct states", checker.unique_state_count());
-    for (number, step) in path.into_actions().into_iter().enumerate() {
-        println!("  {:2} {step:?}", number + 1);
-    }
+    explore::breaks(name, "I4", Leases { bounds });
 }
 
 #[test]

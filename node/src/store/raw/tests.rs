@@ -13,6 +13,23 @@ fn a_small_entry_occupies_one_class_of_64_bytes_with_and_without_expiry() {
     assert_eq!(Entry::new(0, &key, &value, Some(UnixMs(1))).allocated(), 64);
 }
 
+/// mimalloc reads its options from the environment once, so a process of its own is asked.
+#[test]
+#[cfg(not(miri))]
+fn the_option_that_keeps_free_memory_is_the_purge_delay() {
+    const NAME: &str = "MIMALLOC_PURGE_DELAY";
+    if std::env::var_os(NAME).is_some() {
+        assert_eq!(purge_delay(), 4321);
+        return;
+    }
+    let test = "store::raw::tests::the_option_that_keeps_free_memory_is_the_purge_delay";
+    let program = std::env::current_exe().expect("this program");
+    let asked = std::process::Command::new(program).args(["--exact", test]).env(NAME, "4321").output();
+    let told = asked.expect("it can be started again");
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.status.success() && text.contains("1 passed"), "mimalloc's options have moved: {text}");
+}
+
 #[test]
 fn classes_waste_at_most_a_quarter_and_never_shrink() {
     let mut last = 0;
