@@ -21,6 +21,7 @@ pub struct ClusterClient {
     nodes: Vec<String>,
     connections: HashMap<String, Connection>,
     redirects: u64,
+    refusals: u64,
     /// How often the slot map was read: each time another node is asked first.
     refreshes: usize,
 }
@@ -35,6 +36,7 @@ impl ClusterClient {
             nodes: Vec::new(),
             connections: HashMap::new(),
             redirects: 0,
+            refusals: 0,
             refreshes: 0,
         };
         client.refresh().await?;
@@ -45,6 +47,12 @@ impl ClusterClient {
     #[must_use]
     pub fn redirects(&self) -> u64 {
         self.redirects
+    }
+
+    /// How many refusals (CLUSTERDOWN, TRYAGAIN and their like) were answered by trying again so far.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.refusals
     }
 
     /// The primary that the map names for a key.
@@ -127,6 +135,7 @@ impl ClusterClient {
                             return self.ask(&to, args).await;
                         }
                         None if is_refusal(&text) => {
+                            self.refusals += 1;
                             last = CallError::NotSent { to: address, why: text };
                             tokio::time::sleep(self.options.pause).await;
                             let _ = self.refresh().await;

@@ -32,6 +32,8 @@ struct Tally {
     acks: Vec<(u64, u16)>,
     /// Replies that are errors, and other reasons why nothing happened.
     errors: BTreeMap<String, u64>,
+    /// CLUSTERDOWN and its like, which the client answered by trying again.
+    refusals: u64,
 }
 
 /// Clients at work.
@@ -51,6 +53,8 @@ pub(crate) struct Outcome {
     /// Acknowledged increments that are not there, by key.
     pub(crate) lost: BTreeMap<String, u64>,
     pub(crate) errors: BTreeMap<String, u64>,
+    /// CLUSTERDOWN and its like, which clients answered by trying again.
+    pub(crate) refusals: u64,
     acks: Acks,
 }
 
@@ -101,6 +105,7 @@ impl Load {
                 all.acked.extend(tally.acked);
                 all.unknown.extend(tally.unknown);
                 all.acks.extend(tally.acks);
+                all.refusals += tally.refusals;
                 tally
                     .errors
                     .into_iter()
@@ -123,6 +128,7 @@ impl Load {
                 unknown: all.unknown.values().sum(),
                 lost,
                 errors: all.errors,
+                refusals: all.refusals,
                 acks: Acks(all.acks),
             }
         })
@@ -173,10 +179,11 @@ impl Outcome {
     /// Says how many were acknowledged, unknown and lost, and which errors there were.
     pub(crate) fn say_totals(&self, test: &str) {
         println!(
-            "{test}: {} acknowledged, {} unknown, {} lost, errors {:?}, client timeouts {REPLY_WITHIN:?}",
+            "{test}: {} acknowledged, {} unknown, {} lost, {} refusals, errors {:?}, client timeouts {REPLY_WITHIN:?}",
             self.acked,
             self.unknown,
             self.lost(),
+            self.refusals,
             self.errors
         );
     }
@@ -198,8 +205,11 @@ async fn work(number: u64, seeds: Vec<String>, stop: Arc<AtomicBool>, acked: Arc
             client = ClusterClient::connect(&seeds, options()).await.ok();
         }
         let Some(connected) = client.as_mut() else { continue };
+        let refusals = connected.refusals();
         let key = counter(number, turn % KEYS_EACH);
-        match connected.call(key.as_bytes(), &["INCR", &key]).await {
+        let outcome = connected.call(key.as_bytes(), &["INCR", &key]).await;
+        tally.refusals += connected.refusals() - refusals;
+        match outcome {
             Ok(reply) => match reply.error() {
                 None => {
                     tally.acks.push((now(), Slot::of_key(key.as_bytes()).number()));

@@ -34,6 +34,7 @@ fn a_failover_by_command_under_load_loses_nothing_and_no_client_notices() {
     outcome.say("failover-by-command", silence);
     assert_eq!((outcome.lost(), outcome.unknown), (0, 0), "I10: {outcome:?}");
     assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
+    assert_eq!(outcome.refusals, 0, "clients were sent away instead of held");
     assert!(silence < HELD_MS, "clients were held for {silence} ms");
     cluster.nobody_served_twice();
 }
