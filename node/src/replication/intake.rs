@@ -5,7 +5,7 @@
 //! opened under is refused (I5). An entry that cannot be applied makes the data a prefix of nothing: it is complete no
 //! more, and the next link asks for a whole copy.
 
-use super::apply::{self, Stop};
+use super::apply;
 use super::copying::Copying;
 use super::receiver::{LinkError, Target};
 use super::wire::{Ack, Answer, Message, Received};
@@ -141,14 +141,8 @@ impl<'a> Intake<'a> {
                 applied.ok_or(LinkError::Stopping)
             }
             Kind::Effects => {
-                let mut at = 0;
-                loop {
-                    match apply::effects(lanes, frame.body(), &mut at) {
-                        Ok(()) => return Ok(()),
-                        Err(Stop::Busy(busy)) => lanes.turn(busy).await,
-                        Err(Stop::Entry(error)) => return Err(self.distrust(LinkError::Entry(error))),
-                    }
-                }
+                let applied = apply::body(lanes, frame.body()).await;
+                applied.map_err(|unfinished| self.distrust(LinkError::Unfinished(unfinished)))
             }
         }
     }

@@ -4,6 +4,7 @@
 //! returns when everything that had come is in the log and applied, and nothing more will be: what a killed primary has
 //! left in the socket is read to its end. It acknowledges what it has applied now and then, and at once when asked. Whatever breaks the link is said once and tried again after a pause.
 
+use super::apply::Unfinished;
 use super::intake::Intake;
 use super::moderation::{self, Moderation};
 use super::standing::{clock_ms, say_once};
@@ -70,7 +71,10 @@ pub enum LinkError {
     /// A frame that cannot follow (I6).
     #[error(transparent)]
     NotNext(NotNext),
-    /// An entry that this program does not know.
+    /// A batch that could not be applied as a whole.
+    #[error(transparent)]
+    Unfinished(Unfinished),
+    /// An entry of a copy that this program does not know.
     #[error(transparent)]
     Entry(DecodeError),
     /// Something that has no place here.

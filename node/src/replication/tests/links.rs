@@ -41,6 +41,32 @@ async fn a_replica_under_random_writes_and_cuts_ends_up_equal_and_its_log_is_a_p
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_applies_large_batches_with_all_its_workers_ends_up_equal() {
+    let shard = Shard::start(1, BACKLOG, Rules::ALL).await;
+    shard.level(1, 2).await;
+    let mut dice = Dice::cast();
+    let writers: Vec<_> = (0..3u8)
+        .map(|writer| {
+            let (core, mut own) = (shard.core(1).clone(), Dice::of(dice.below(u64::MAX)));
+            tokio::task::spawn_blocking(move || {
+                for turn in 0..100u8 {
+                    // Alone more than two parts of a batch; what follows is spread over the lanes.
+                    set(&core, &format!("large{}", turn % 40), &[writer ^ turn; 70_000]);
+                    (0..50).for_each(|_| change(&core, &mut own, 500));
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.expect("no panic");
+    }
+    shard.level(1, 2).await;
+    assert_equal(shard.core(1), shard.core(2));
+    assert_eq!(shard.core(1).log.last(), shard.core(2).log.last());
+    shard.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_comes_back_goes_on_from_its_position_and_is_not_copied_again() {
     let shard = Shard::start(1, BACKLOG, Rules::ALL).await;
     (0..1000).for_each(|n| set(shard.core(1), &format!("key{n}"), b"first"));
