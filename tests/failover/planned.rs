@@ -88,6 +88,11 @@ fn a_transaction_that_was_begun_before_a_failover_is_not_executed_after_it() {
     assert!(!reply.starts_with(b"*"), "it was executed: {}", String::from_utf8_lossy(&reply));
     let mut new = Wire::connect(address(after.primary)).expect("it listens");
     assert_eq!(new.ask(&["GET", &key]).expect("it serves"), b"$5\r\nfirst\r\n");
+    // Nor with its reply withheld (►9): the old primary follows the new one, and has what that has.
+    cluster.wait_until_whole();
+    let mut old = Wire::connect(address(before.primary)).expect("it listens");
+    assert_eq!(old.ask(&["READONLY"]).expect("an answer"), b"+OK\r\n");
+    assert_eq!(old.ask(&["GET", &key]).expect("a replica answers"), b"$5\r\nfirst\r\n");
 }
 
 #[test]
